@@ -1,0 +1,16 @@
+from . import activations as activations
+from . import init as init
+from . import nn as nn
+from .activations import activation as activation
+from .cures import Training as Training
+from .cures import Verdict as Verdict
+from .cures import Verdicts as Verdicts
+from .cures import cure as cure
+from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import Finding as Finding
+from .diagnosis import examine as examine
+from .diagnosis import watch as watch
+from .foundation import UndertowError as UndertowError
+from .probe import Ledger as Ledger
+from .report import report as report
+from .theory import gain as gain

@@ -1,0 +1,101 @@
+"""One diagnosed fault, and the diagnosis that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from undertow.foundation import Cause, Kind, Severity, say
+from undertow.probe import Ledger
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One measured number, with the range in which it would be no fault and where that range comes from."""
+
+    name: str
+    """A key of the messages `evidence.<name>`."""
+    value: float
+    low: float | None = None
+    high: float | None = None
+    origin: str = ""
+    """A key of the messages `origin.<origin>`."""
+
+    @property
+    def within(self) -> bool:
+        return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
+
+    @property
+    def text(self) -> str:
+        return say(f"evidence.{self.name}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: what, where, since when, why, on which evidence, and what may cure it."""
+
+    kind: Kind
+    severity: Severity
+    cause: Cause
+    where: str
+    """The name of the first site (or parameter) concerned; empty where the whole run is."""
+    step: int
+    """The first observed step with the fault."""
+    evidence: tuple[Evidence, ...] = ()
+    counter_evidence: tuple[Evidence, ...] = ()
+    """What speaks against the finding, or would overturn it."""
+    cures: tuple[str, ...] = ()
+    """Names of cures, the most promising first."""
+    values: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    """What the sentences of the message catalogue are filled in with."""
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in one line."""
+        return say(f"findings.{self.kind}.title", where=self.where or say("findings.everywhere"), step=self.step)
+
+    @property
+    def because(self) -> str:
+        """Why, in one sentence with the measured numbers."""
+        return say(f"findings.{self.kind}.{self.cause}", where=self.where, step=self.step, **self.values)
+
+    @property
+    def overturned_by(self) -> str:
+        """What would overturn the finding."""
+        return say(f"findings.{self.kind}.overturned_by", **self.values)
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.because}"
+
+
+@dataclass(frozen=True)
+class NotObserved:
+    """Something that could not be seen, and why."""
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a run, or one batch, shows."""
+
+    findings: tuple[Finding, ...]
+    ledger: Ledger
+    """The last measured backward pass; `first_ledger` is the first one."""
+    first_ledger: Ledger
+    not_observed: tuple[NotObserved, ...] = ()
+    steps: int = 1
+    """Optimizer steps seen."""
+    measured: int = 1
+    """Steps whose ledger was measured."""
+    overhead: float | None = None
+    """Measured cost of watching, as a share of the run's time."""
+    losses: tuple[float, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        return all(f.severity == "note" for f in self.findings)
