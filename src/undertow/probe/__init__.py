@@ -1,4 +1,7 @@
 """Observing real models: taps, the ledger, the watch. No theory."""
 
-from undertow.probe.ledger import Entry as Entry
-from undertow.probe.ledger import Ledger as Ledger
+from undertow.probe.objective import Objective as Objective
+from undertow.probe.objective import check_trainable as check_trainable
+from undertow.probe.objective import objective as objective
+from undertow.record import Entry as Entry
+from undertow.record import Ledger as Ledger

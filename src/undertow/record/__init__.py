@@ -1,5 +1,7 @@
-"""Sites, readings and recordings: what was measured, where and when."""
+"""Sites, readings, ledgers and recordings: what was measured, where and when."""
 
+from undertow.record.ledger import Entry as Entry
+from undertow.record.ledger import Ledger as Ledger
 from undertow.record.reading import Reading as Reading
 from undertow.record.reading import Slope as Slope
 from undertow.record.site import Site as Site

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from undertow.foundation import EFFECTS, Effect
-from undertow.record import Reading, Site, Slope
+from undertow.record.reading import Reading, Slope
+from undertow.record.site import Site
 
 
 @dataclass(frozen=True)
