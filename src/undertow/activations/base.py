@@ -1,0 +1,214 @@
+"""The protocol of an activation, and the decorator that makes one known by its name.
+
+A definition is one class in its family's file: a frozen dataclass under `@activation`, whose fields are its
+parameters.  Lookup, layer, tests, figures, gains and moments follow from it by themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
+
+from torch import Tensor
+
+from undertow.activations.autograd import rung, slope
+from undertow.activations.kinds import Numeric, rounded_once, through
+from undertow.foundation import InputError, Reference, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+A = TypeVar("A", bound="type[Activation]")
+
+
+class Activation(ABC):
+    """One activation function: value, derivative, second derivative, and where it comes from."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    """Names of this function with particular parameters: {"silu": {"beta": 1.0}}."""
+    formula: str
+    """LaTeX without $, as are the other two."""
+    derivative_formula: str
+    second_derivative_formula: str
+    reference: Reference
+    kinks: tuple[float, ...] = ()
+    """Where f or one of its first two derivatives is not smooth."""
+    learned: ClassVar[tuple[str, ...]] = ()
+    """The parameters that a layer trains unless told otherwise."""
+
+    @abstractmethod
+    def __call__(self, x: Numeric) -> Numeric:
+        """f(x)."""
+
+    @abstractmethod
+    def derivative(self, x: Numeric) -> Numeric:
+        """f′(x); at a kink the derivative from the left."""
+
+    @abstractmethod
+    def second_derivative(self, x: Numeric) -> Numeric:
+        """f″(x); at a kink from the left."""
+
+    def layer(self, trainable: bool | None = None, channels: int = 1) -> nn.Module:
+        """A `torch.nn` layer of this function.
+
+        `trainable`: whether the parameters are trained (by default only those that the paper trains); `channels`:
+        how many of each, one for every index of dimension 1.  The funnel needs it always: see `FReLU`.
+        """
+        from undertow.activations.layer import layer_of
+
+        return layer_of(self, trainable, channels)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # pyright: ignore[reportArgumentType]
+
+    @property
+    def label(self) -> str:
+        """The name, with the parameters that differ from their defaults: `swish(beta=1.5)`."""
+        fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+        changed = [(f.name, v) for f in fields if (v := getattr(self, f.name)) is not f.default and f.name != "name"]
+        shown = [f"{n}={_shown(v)}" for n, v in changed if isinstance(v, (int, float, Tensor)) and not _same(self, n)]
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The parameters that are tensors."""
+        return {n: v for n, v in vars(self).items() if isinstance(v, Tensor)}
+
+    def __eq__(self, other: object) -> bool:
+        # an instance that holds a tensor is only itself: comparing tensors is ambiguous, and they change in training
+        if self is other or not isinstance(other, Activation) or type(self) is not type(other):
+            return self is other
+        return not (self.tensors or other.tensors) and self.parameters == other.parameters
+
+    def __hash__(self) -> int:
+        return id(self) if self.tensors else hash((type(self), tuple(self.parameters.values())))
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            value = getattr(self, f.name)
+            if isinstance(f.default, float) and not _is_parameter(value):
+                example = f"{type(self).__name__}({f.name}={f.default})"
+                raise InputError(f"{f.name}={value!r}", "a finite number or a floating point tensor", example)
+
+
+def _is_parameter(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _same(act: Activation, name: str) -> bool:
+    default = type(act).__dataclass_fields__[name].default  # pyright: ignore[reportAttributeAccessIssue]
+    value = getattr(act, name)
+    return not isinstance(value, Tensor) and value == default
+
+
+def _shown(value: float | Tensor) -> str:
+    if not isinstance(value, Tensor):
+        return f"{value:g}"
+    return f"{value.item():.4g}" if value.numel() == 1 else f"{value.numel()} values"
+
+
+class Pointwise(Activation):
+    """y_i = f(x_i).
+
+    A definition writes `f`, and `df`, `d2f` only where torch's autograd of f is slow or wrong.  A tensor parameter
+    of shape (C,), C > 1, runs along dimension 1 of x (along the only dimension of a vector), as in torch's PReLU.
+    """
+
+    exact_autograd: ClassVar[bool] = False
+    """Whether torch's own autograd of `f` is already fast and equal to `df`, so that it is used as it is."""
+
+    @abstractmethod
+    def f(self, x: Tensor) -> Tensor:
+        """The value, in float32 or float64."""
+
+    def df(self, x: Tensor) -> Tensor:
+        return slope(self.f, x)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return slope(self.df, x)
+
+    def __call__(self, x: Numeric) -> Numeric:
+        return through(self._value, x)
+
+    def derivative(self, x: Numeric) -> Numeric:
+        return through(lambda t: self._at(t)._derivative(t, 1), x)
+
+    def second_derivative(self, x: Numeric) -> Numeric:
+        return through(lambda t: self._at(t)._derivative(t, 2), x)
+
+    def _value(self, x: Tensor) -> Tensor:
+        act = self._at(x)
+        if self.exact_autograd or act.tensors or type(self).df is Pointwise.df:
+            return rounded_once(act.f, x)
+        return rung(act, 0, x)
+
+    def _derivative(self, x: Tensor, order: int) -> Tensor:
+        if self.tensors or type(self).df is Pointwise.df:
+            return rounded_once((self.df, self.d2f)[order - 1], x)
+        return rung(self, order, x)
+
+    def _at(self, x: Tensor) -> Pointwise:
+        """This definition with its tensor parameters shaped and placed for x."""
+        tensors = self.tensors
+        if not tensors:
+            return self
+        wide = widened_like(x)
+        return dataclasses.replace(self, **{n: wide(v) for n, v in tensors.items()})  # pyright: ignore
+
+
+def widened_like(x: Tensor) -> Callable[[Tensor], Tensor]:
+    """What brings a parameter of shape () or (C,) to the dtype, device and dimensions of x."""
+
+    def fit(p: Tensor) -> Tensor:
+        p = p.to(device=x.device, dtype=x.dtype if x.dtype.itemsize >= 4 else p.new_empty(0).float().dtype)
+        if p.numel() == 1:
+            return p.reshape(())
+        dim = 1 if x.ndim > 1 else 0
+        if p.ndim != 1 or x.ndim == 0 or x.shape[dim] != p.numel():
+            raise InputError(
+                f"a parameter of shape {tuple(p.shape)} for an input of shape {tuple(x.shape)}",
+                f"one value, or one for each index of dimension {dim}", ".layer(channels=x.shape[1])",
+            )
+        return p.reshape(-1, *(1,) * (x.ndim - 1 - dim))
+
+    return fit
+
+
+class Named(NamedTuple):
+    """What a name stands for."""
+
+    definition: type[Activation]
+    preset: Mapping[str, float]
+
+
+ACTIVATIONS: Registry[Named] = Registry("activation", "undertow activations list")
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def activation(
+    name: str, *aliases: str, presets: Mapping[str, Mapping[str, float]] | None = None
+) -> Callable[[A], A]:
+    """Make a class a frozen dataclass, known by this name, its aliases and its presets ({"silu": {"beta": 1.0}})."""
+
+    def define(cls: A) -> A:
+        # before `dataclass`, which invents a docstring where there is none
+        if not cls.__doc__:
+            raise TypeError(f"{cls.__name__} needs a docstring: the formula, then what it is")
+        cls.name, cls.aliases, cls.presets = name, aliases, MappingProxyType(dict(presets or {}))
+        cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
+        ACTIVATIONS.add(name, Named(cls, {}), aliases)
+        for preset, parameters in cls.presets.items():
+            ACTIVATIONS.add(preset, Named(cls, parameters))
+        return cls
+
+    return define

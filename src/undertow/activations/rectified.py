@@ -1,0 +1,123 @@
+"""Piecewise linear functions with one kink at 0: ReLU, Leaky ReLU, PReLU; and the identity, which has none."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from undertow.activations.base import Pointwise, activation
+from undertow.activations.numerics import step, zero
+from undertow.foundation import Reference
+
+
+@activation("relu", "rectified linear unit")
+class ReLU(Pointwise):
+    """ReLU(x) = max(x, 0), with ReLU′(0) = 0.
+
+    f′ is 1 above 0, so a chain of active units passes the backward value unchanged; below 0 it is exactly 0, and a
+    unit that is below 0 for every sample receives no gradient.
+
+    References
+    ----------
+    Nair, Hinton (2010). Rectified Linear Units Improve Restricted Boltzmann Machines. ICML.
+    """
+
+    formula = r"\mathrm{ReLU}(x) = \max(x, 0)"
+    derivative_formula = r"\mathrm{ReLU}'(x) = 1 \text{ if } x > 0,\ 0 \text{ if } x \leq 0"
+    second_derivative_formula = r"\mathrm{ReLU}''(x) = 0 \text{ away from } 0"
+    reference = Reference("Nair, Hinton", 2010, "Rectified Linear Units Improve Restricted Boltzmann Machines. ICML")
+    kinks = (0.0,)
+    exact_autograd = True
+
+    def f(self, x: Tensor) -> Tensor:
+        return torch.relu(x)
+
+    def df(self, x: Tensor) -> Tensor:
+        return step(x)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)
+
+
+class _Sloped(Pointwise):
+    """x above 0, slope · x below."""
+
+    slope: float | Tensor
+    kinks = (0.0,)
+    exact_autograd = True
+
+    def f(self, x: Tensor) -> Tensor:
+        if isinstance(self.slope, Tensor):
+            return torch.where(x > 0, x, self.slope * x)
+        return F.leaky_relu(x, self.slope)
+
+    def df(self, x: Tensor) -> Tensor:
+        return torch.where(x <= 0, self.slope, step(x))
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)
+
+
+@activation("leaky_relu", "lrelu")
+class LeakyReLU(_Sloped):
+    """LeakyReLU(x) = x for x > 0, slope · x for x ≤ 0; slope 0.01 as in the paper.
+
+    References
+    ----------
+    Maas, Hannun, Ng (2013). Rectifier Nonlinearities Improve Neural Network Acoustic Models. ICML.
+    """
+
+    slope: float | Tensor = 0.01
+    formula = r"\mathrm{LeakyReLU}(x) = \begin{cases} x & x > 0 \\ a\,x & x \leq 0 \end{cases}"
+    derivative_formula = r"\mathrm{LeakyReLU}'(x) = 1 \text{ if } x > 0,\ a \text{ if } x \leq 0"
+    second_derivative_formula = r"\mathrm{LeakyReLU}''(x) = 0 \text{ away from } 0"
+    reference = Reference(
+        "Maas, Hannun, Ng", 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models. ICML"
+    )
+
+
+@activation("prelu", "parametric relu")
+class PReLU(_Sloped):
+    """PReLU(x) = x for x > 0, slope · x for x ≤ 0, the slope learned from 0.25 on; its layer trains it.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun (2015). Delving Deep into Rectifiers, arXiv:1502.01852.
+    """
+
+    slope: float | Tensor = 0.25
+    formula = r"\mathrm{PReLU}(x) = \begin{cases} x & x > 0 \\ a\,x & x \leq 0 \end{cases}"
+    derivative_formula = r"\mathrm{PReLU}'(x) = 1 \text{ if } x > 0,\ a \text{ if } x \leq 0"
+    second_derivative_formula = r"\mathrm{PReLU}''(x) = 0 \text{ away from } 0"
+    reference = Reference("He, Zhang, Ren, Sun", 2015, "Delving Deep into Rectifiers", arxiv="1502.01852")
+    learned = ("slope",)
+
+
+@activation("identity", "linear", "none")
+class Identity(Pointwise):
+    """f(x) = x.
+
+    No activation: a stack of linear layers with it is one linear layer.
+
+    References
+    ----------
+    Rumelhart, Hinton, Williams (1986). Learning representations by back-propagating errors. Nature 323.
+    """
+
+    formula = r"f(x) = x"
+    derivative_formula = r"f'(x) = 1"
+    second_derivative_formula = r"f''(x) = 0"
+    reference = Reference(
+        "Rumelhart, Hinton, Williams", 1986, "Learning representations by back-propagating errors. Nature 323"
+    )
+    exact_autograd = True
+
+    def f(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+    def df(self, x: Tensor) -> Tensor:
+        return zero(x) + 1
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)

@@ -1,0 +1,157 @@
+"""Measured facts of an activation: how steep it is, where it is flat, where it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from undertow.activations.base import Activation, Pointwise
+from undertow.foundation import InputError
+
+Function = Callable[[Tensor], Tensor]
+
+FAR = 1e4
+"""How far out "at the end" is.  Our choice: an algebraic tail 1/x² has left 1e-8 there."""
+FLAT = 1e-3
+"""Flat: |f′| below this share of the steepest.  Our choice."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What was measured of one activation over the whole line, in float64; exact to about 1e-9."""
+
+    steepest: float
+    """sup |f′|; inf where it grows without bound."""
+    lowest: float
+    """inf f′."""
+    highest: float
+    """sup f′."""
+    flat_left: bool
+    """|f′| goes to less than 1/1000 of the steepest at −∞; `flat_right` at +∞."""
+    flat_right: bool
+    saturating: bool
+    """Flat at both ends."""
+    monotone: bool
+    odd: bool
+    even: bool
+    limits: tuple[float, float]
+    """f(−∞) and f(+∞); NaN where there is none."""
+    range: tuple[float, float]
+    """Lowest and highest value, or the limits that f comes as near to as one likes."""
+
+
+def traits(act: Activation) -> Traits:
+    """Measure an activation; a definition without tensors is measured once.
+
+    Where a parameter differs by channel, the extremes are over all channels and the statements hold for each.
+
+    Raises
+    ------
+    InputError
+        For an activation that couples elements (softmax, the funnel): it has no one f′ of one x.
+    """
+    if not isinstance(act, Pointwise):
+        raise InputError(f"{act.name}, which couples several elements", "a pointwise activation", "traits(activation('relu'))")
+    if not act.tensors:
+        return _measured_once(act)
+    detached = {n: v.detach().double().cpu() for n, v in act.tensors.items()}
+    return _measured(dataclasses.replace(act, **detached))  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache(maxsize=256)
+def _measured_once(act: Pointwise) -> Traits:
+    return _measured(act)
+
+
+def _measured(act: Pointwise) -> Traits:
+    with torch.no_grad():
+        x = _grid(act)
+        y, slopes = act(x), act.derivative(x)
+        lowest, highest = _unbounded(act, *_extremes(act.derivative, x, slopes))
+        steepest = max(abs(lowest), abs(highest))
+        reference = slopes[slopes.isfinite()].abs().max().item()
+        left, right = (_end(slopes.abs(), x, side) < FLAT * reference for side in (-1, 1))
+        limits = _limit(act, x, -1), _limit(act, x, 1)
+        ends = [v for v in limits if not math.isnan(v)]
+        low, high = _extremes(act, x, y)
+        return Traits(
+            steepest, lowest, highest, left, right, left and right, _monotone(y),
+            _symmetric(act, x, -1), _symmetric(act, x, 1), limits, (min([low, *ends]), max([high, *ends])),
+        )
+
+
+def _grid(act: Pointwise) -> Tensor:
+    """Points of the whole line in order, one column for each channel of the parameters."""
+    near = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+    far = torch.logspace(-8, math.log10(FAR), 1201, dtype=torch.float64)  # 100 points a decade
+    kinks = torch.tensor(act.kinks, dtype=torch.float64)
+    x = torch.cat([near, far, -far, kinks, kinks - 1e-9, kinks + 1e-9]).unique()
+    channels = max((v.numel() for v in act.tensors.values()), default=1)
+    return x.unsqueeze(1).expand(-1, channels)
+
+
+def _extremes(function: Function, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Lowest and highest value, refined between the grid's points."""
+    return -_highest(lambda t: -function(t), x, -y), _highest(function, x, y)
+
+
+def _highest(function: Function, x: Tensor, y: Tensor) -> float:
+    y = y.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
+    row, column = divmod(int(y.argmax()), y.shape[1])
+    best = y[row, column].item()
+    low, high = x[max(row - 1, 0), 0].item(), x[min(row + 1, len(x) - 1), 0].item()
+    for _ in range(8):  # each round narrows the bracket 25 times
+        points = torch.linspace(low, high, 51, dtype=torch.float64).unsqueeze(1).expand(-1, x.shape[1])
+        values = function(points)[:, column].nan_to_num(nan=-math.inf)
+        i = int(values.argmax())
+        best = max(best, values[i].item())
+        low, high = points[max(i - 1, 0), 0].item(), points[min(i + 1, 50), 0].item()
+    return best
+
+
+def _unbounded(act: Pointwise, lowest: float, highest: float) -> tuple[float, float]:
+    """±inf for an extreme of f′ that is passed by half further out, as by x²."""
+    further = torch.tensor([-1e8, 1e8], dtype=torch.float64).unsqueeze(1)
+    channels = max((v.numel() for v in act.tensors.values()), default=1)
+    slopes = act.derivative(further.expand(-1, channels)).nan_to_num(nan=0.0)
+    return (
+        -math.inf if slopes.min().item() < 1.5 * min(lowest, 0) else lowest,
+        math.inf if slopes.max().item() > 1.5 * max(highest, 0) else highest,
+    )
+
+
+def _end(size: Tensor, x: Tensor, side: int) -> float:
+    """The largest |f′| in the last half of the line to this side; inf outside the function's domain."""
+    there = size[x * side >= FAR / 2]
+    known = there[~there.isnan()]
+    return known.max().item() if known.numel() else math.inf
+
+
+def _limit(act: Pointwise, x: Tensor, side: int) -> float:
+    """f(±∞): the value there, else what far values agree on, else ±inf where they grow, else NaN."""
+    row = torch.full_like(x[:1], side * math.inf)
+    exact = act(row).flatten()
+    if not exact.isnan().any():
+        return exact[0].item() + 0.0 if (exact == exact[0]).all() else math.nan
+    out = act(side * torch.logspace(12, 15, 4, dtype=torch.float64).unsqueeze(1).expand(-1, x.shape[1]))
+    if (out - out[-1, 0]).abs().max() <= 1e-9 * (1 + out[-1, 0].abs()):
+        return round(out[-1, 0].item(), 9)
+    grows = (out[1:].abs() > 2 * out[:-1].abs()).all() and (out.sign() == out[-1, 0].sign()).all()
+    return math.copysign(math.inf, out[-1, 0].item()) if grows else math.nan
+
+
+def _monotone(y: Tensor) -> bool:
+    """Whether every channel only rises or only falls, rounding aside."""
+    y = y[y.isfinite().all(dim=1)]
+    rise, slack = y.diff(dim=0), 1e-12 * torch.maximum(y[1:].abs(), y[:-1].abs()) + 1e-15
+    return bool(((rise >= -slack).all(dim=0) | (rise <= slack).all(dim=0)).all())
+
+
+def _symmetric(act: Pointwise, x: Tensor, sign: int) -> bool:
+    return torch.allclose(act(-x), sign * act(x), rtol=1e-12, atol=1e-300, equal_nan=True)
