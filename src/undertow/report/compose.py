@@ -1,0 +1,153 @@
+"""From ledgers, findings and verdicts to the blocks of a document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from undertow.cures import Verdict, Verdicts
+from undertow.diagnosis import Diagnosis, Evidence, Finding
+from undertow.foundation import EFFECTS, Effect, current_language, knows, say
+from undertow.foundation.numbers import share, written
+from undertow.record import Entry, Ledger
+from undertow.report.document import (
+    Badge, Bar, Block, Callout, Card, Cell, Column, Document, EvidenceRow, Figure, Heading, Number, Paragraph, Row,
+    Table, Text, Tone,
+)
+
+_MOST_ROWS = 40
+"""A longer ledger is thinned: its ends tell the story, and the product stays that of all layers."""
+_KEPT_AT_END = 12
+_DIGITS = 2
+_TONES: dict[str, Tone] = {"cured": "good", "helped": "good", "harmed": "bad"}
+
+
+def layers(ledger: Ledger) -> list[tuple[Entry, ...]]:
+    """The main path cut into layers: each starts where weights act and takes what follows up to the next ones."""
+    groups: list[list[Entry]] = []
+    for entry in ledger.path:
+        if not groups or (entry.site.effect == "weights" and any(e.site.effect == "weights" for e in groups[-1])):
+            groups.append([])
+        groups[-1].append(entry)
+    return [tuple(g) for g in groups]
+
+
+def ledger_table(ledger: Ledger, caption: str = "") -> Table:
+    """One row a layer from input to output, with the factors of its operations; a last row with their product."""
+    found = layers(ledger)
+    shown = [e for e in EFFECTS if e in ("activation", "weights") or any(getattr(x, e) != 1.0 for x in ledger.path)]
+    sizes = [g[0].backward_rms for g in found if 0 < g[0].backward_rms < math.inf]
+    low, high = (min(sizes) / 3, max(sizes)) if sizes else (1.0, 1.0)
+    rows = [_layer_row(g, shown, low, high) for g in found]
+    note = ""
+    if len(rows) > _MOST_ROWS:
+        left_out = len(rows) - 2 * _KEPT_AT_END
+        gap: tuple[Cell, ...] = (Text(say("report.ledger.left_out", count=left_out)),)
+        blank = (Text("⋮"),) * (3 + len(shown))
+        rows = [*rows[:_KEPT_AT_END], Row(gap + blank), *rows[-_KEPT_AT_END:]]
+        note = say("report.ledger.thinned", count=left_out, total=len(found))
+    columns = [Column(say("report.ledger.layer")), Column(say("report.ledger.forward"), "right"),
+               Column(say("report.ledger.backward")), Column(say("report.ledger.factor"), "right"),
+               *(Column(say(f"report.effect.{e}"), "right") for e in shown)]
+    rows += _totals(ledger, shown)
+    return Table(tuple(columns), tuple(rows), caption or say("report.ledger.caption"),
+                 " ".join(filter(None, (note, say("report.ledger.reading")))))
+
+
+def _layer_row(layer: tuple[Entry, ...], shown: Sequence[Effect], low: float, high: float) -> Row:
+    first, rest = layer[0].site.label, dict.fromkeys(e.site.operation for e in layer[1:])
+    parts = [math.prod(getattr(e, effect) for e in layer) for effect in shown]
+    return Row((Text(" → ".join((first, *rest)), code=True), Number(layer[-1].forward_rms, _DIGITS),
+                Bar(layer[0].backward_rms, low, high, _DIGITS), _times(math.prod(e.factor for e in layer)),
+                *map(_times, parts)))
+
+
+def _totals(ledger: Ledger, shown: Sequence[Effect]) -> tuple[Row, Row]:
+    empty = Text("")
+    product = (Text(say("report.ledger.product")), empty, empty, _times(ledger.product),
+               *(_times(ledger.total(e)) for e in shown))
+    measured = (Text(say("report.ledger.end_to_end")), empty, empty, _times(ledger.end_to_end), *(empty,) * len(shown))
+    return Row(product, strong=True), Row(measured, strong=True)
+
+
+def _times(factor: float) -> Number:
+    return Number(factor, _DIGITS, times=True)
+
+
+def finding_card(finding: Finding) -> Card:
+    """A finding with its evidence, what speaks against it, what would overturn it, and its cures."""
+    return Card(finding.severity, finding.title, finding.because, tuple(map(_evidence, finding.evidence)),
+                tuple(map(_evidence, finding.counter_evidence)), finding.overturned_by, finding.cures)
+
+
+def _evidence(evidence: Evidence) -> EvidenceRow:
+    low, high = evidence.low, evidence.high
+    if low is not None and high is not None:
+        expected = say("report.range.between", low=written(low), high=written(high))
+    elif low is not None:
+        expected = say("report.range.at_least", low=written(low))
+    else:
+        expected = say("report.range.at_most", high=written(high)) if high is not None else ""
+    key = f"origin.{evidence.origin}"
+    origin = (say(key) if knows(key) else evidence.origin) if evidence.origin else ""
+    return EvidenceRow(evidence.text, evidence.value, expected, origin, evidence.within)
+
+
+def verdict_table(verdicts: Verdicts) -> Table:
+    """One row a cure: outcome, metric before and after, the interval of the difference."""
+    columns = (Column(say("report.verdict.cure")), Column(say("report.verdict.outcome")),
+               Column(say("report.verdict.before"), "right"), Column(say("report.verdict.after"), "right"),
+               Column(say("report.verdict.interval"), "right"), Column(say("report.verdict.remarks")))
+    caption = say("report.verdict.caption", seeds=len(verdicts.seeds), steps=verdicts.steps, metric=_metric(verdicts))
+    return Table(columns, tuple(_verdict_row(v) for v in verdicts), caption, say("report.verdict.reading"))
+
+
+def _metric(verdicts: Verdicts) -> str:
+    key = f"report.metric.{verdicts.metric.replace(' ', '_').replace('-', '_')}"
+    return say(key) if knows(key) else verdicts.metric
+
+
+def _verdict_row(verdict: Verdict) -> Row:
+    low, high = verdict.interval
+    interval = f"{written(low)} … {written(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
+    remaining = say("report.verdict.remaining", kinds=", ".join(verdict.remaining)) if verdict.remaining else ""
+    return Row((Text(verdict.cure, code=True), Badge(verdict.says, _TONES.get(verdict.outcome, "neutral")),
+                _metric_cell(verdict.before), _metric_cell(verdict.after), Text(interval),
+                Text("; ".join(filter(None, (verdict.reason, remaining))))))
+
+
+def _metric_cell(value: float) -> Cell:
+    return Text("–") if math.isnan(value) else Number(value)
+
+
+def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = True) -> Document:
+    """The whole report of a diagnosis, in the current language."""
+    from undertow.report.figures import depth_profile
+
+    seen = say("report.seen", steps=diagnosis.steps, measured=diagnosis.measured)
+    cost = say("report.overhead", share=share(diagnosis.overhead, 1)) if diagnosis.overhead is not None else ""
+    blocks: list[Block] = [Heading(say("report.section.findings"))]
+    blocks += map(finding_card, diagnosis.findings)
+    if diagnosis.healthy:
+        blocks.append(Callout(say("report.healthy"), "good"))
+    if diagnosis.ledger.path:
+        blocks += [Heading(say("report.section.ledger")), Paragraph(say("report.ledger.explained"))]
+        if figures and any(0 < e.backward_rms < math.inf for e in diagnosis.ledger.path):
+            svg = depth_profile(_ledgers(diagnosis))
+            blocks.append(Figure(svg, say("report.depth_caption"), say("report.depth_alt")))
+        blocks.append(ledger_table(diagnosis.ledger))
+    if diagnosis.not_observed:
+        blocks += [Heading(say("report.section.not_observed")), _not_observed(diagnosis)]
+    return Document(title or say("report.title"), current_language(), tuple(blocks), " ".join(filter(None, (seen, cost))))
+
+
+def _ledgers(diagnosis: Diagnosis) -> dict[str, Ledger]:
+    last = {say("report.at_step", step=diagnosis.ledger.step): diagnosis.ledger}
+    if diagnosis.first_ledger.step == diagnosis.ledger.step or not diagnosis.first_ledger.path:
+        return last
+    return {say("report.at_step", step=diagnosis.first_ledger.step): diagnosis.first_ledger, **last}
+
+
+def _not_observed(diagnosis: Diagnosis) -> Table:
+    columns = (Column(say("report.not_observed.what")), Column(say("report.not_observed.reason")))
+    return Table(columns, tuple(Row((Text(n.what, code=True), Text(n.reason))) for n in diagnosis.not_observed))
