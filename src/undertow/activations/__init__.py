@@ -1,6 +1,7 @@
 """Activation functions, each defined once; names, layers and measured traits follow from the definitions."""
 
-# isort: off  (the families are imported in the order in which `undertow activations list` shows them)
+# The families are imported in the order in which `undertow activations list` shows them.
+# isort: off
 from undertow.activations.sigmoidal import Sigmoid as Sigmoid
 from undertow.activations.sigmoidal import Tanh as Tanh
 from undertow.activations.rectified import ReLU as ReLU

@@ -38,7 +38,7 @@ class _Rung(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, ladder: Ladder, order: int) -> Tensor:
-        return rounded_once((ladder.f, ladder.df)[order], x)
+        return rounded_once(ladder.df if order else ladder.f, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -56,11 +56,12 @@ class _Rung(torch.autograd.Function):
 
     @staticmethod
     def _times_slope(ctx: Any, g: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
+        x = ctx.saved_tensors[0]
         return (widened(g) * rung(ctx.ladder, ctx.order + 1, widened(x))).to(g.dtype)
 
 
 def slope(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """f′(x_i) of an elementwise function by automatic differentiation, itself differentiable."""
-    y, pull = torch.func.vjp(function, x)
+    primal = torch.func.vjp(function, x)
+    y, pull = primal[0], primal[1]
     return pull(torch.ones_like(y))[0]

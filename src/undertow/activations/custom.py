@@ -37,7 +37,7 @@ class Custom(Pointwise):
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise InputError(f"{self.function!r} as the function of {self.name!r}", "a callable", "Custom('sq', torch.square)")
+            raise InputError(f"{self.function!r} for {self.name!r}", "a callable", "Custom('square', torch.square)")
 
     @property
     def formula(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

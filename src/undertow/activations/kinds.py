@@ -29,7 +29,7 @@ def through(function: Callable[[Tensor], Tensor], x: Numeric) -> Numeric:
     if isinstance(x, (np.ndarray, np.generic)):
         return _through_numpy(function, x)
     if isinstance(x, (int, float)) and not isinstance(x, bool):
-        return function(torch.tensor(x, dtype=torch.float64)).item()
+        return float(function(torch.tensor(x, dtype=torch.float64)))  # pyright: ignore[reportReturnType]
     raise InputError(f"{type(x).__name__}", EXPECTED, "torch.tensor(x, dtype=torch.float32)")
 
 

@@ -36,7 +36,8 @@ class ActivationLayer(nn.Module):
         fields = dataclasses.fields(definition)  # pyright: ignore[reportArgumentType]
         numeric = tuple(f.name for f in fields if isinstance(f.default, float))
         if trainable and not numeric:
-            raise InputError(f"trainable=True for {definition.name}", "an activation with parameters", f"{definition.name!r} without trainable")
+            got = f"trainable=True for {definition.name}, which has no parameters"
+            raise InputError(got, "an activation with parameters", "activation('swish').layer(trainable=True)")
         self.trained = definition.learned if trainable is None else numeric if trainable else ()
         self.channels = channels
         for name in self.trained:
@@ -84,14 +85,16 @@ class FunnelReLU(nn.Module):
     @property
     def definition(self) -> FReLU:
         mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None  # BatchNorm2d above tracks them
+        assert mean is not None  # BatchNorm2d tracks both
+        assert variance is not None
         scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
         return FReLU(window=self.window.weight * scale[:, None, None, None], bias=self.norm.bias - mean * scale)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise InputError(
-                f"an input of shape {tuple(x.shape)}", f"(N, {self.channels}, H, W)", "activation('frelu').layer(channels=x.shape[1])"
+                f"an input of shape {tuple(x.shape)}", f"(N, {self.channels}, H, W)",
+                "activation('frelu').layer(channels=x.shape[1])",
             )
         return funnel(x, self.norm(self.window(x)))
 

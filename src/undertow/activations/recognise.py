@@ -73,7 +73,9 @@ _CALLS: dict[str, tuple[tuple[str, ...], Callable[[Values], Activation | None]]]
 }
 
 
-def recognise_call(function_name: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Activation | None:
+def recognise_call(
+    function_name: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> Activation | None:
     """The activation that a call of a torch function is, as a TorchFunctionMode sees it (`func.__name__`).
 
     In place or not makes no difference.  A pointwise non-linear function that is not in the catalogue comes back as

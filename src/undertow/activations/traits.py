@@ -57,7 +57,8 @@ def traits(act: Activation) -> Traits:
         For an activation that couples elements (softmax, the funnel): it has no one f′ of one x.
     """
     if not isinstance(act, Pointwise):
-        raise InputError(f"{act.name}, which couples several elements", "a pointwise activation", "traits(activation('relu'))")
+        got = f"{act.name}, which couples several elements"
+        raise InputError(got, "a pointwise activation", "traits(activation('relu'))")
     if not act.tensors:
         return _measured_once(act)
     detached = {n: v.detach().double().cpu() for n, v in act.tensors.items()}
