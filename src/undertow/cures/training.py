@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Batches = Sequence[Any] | Callable[[], Iterable[Any]]
+from undertow.foundation import BatchError, InputError
+
+Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+HELD_OUT = 5
+"""One batch in five is held out where neither a metric nor held-out batches are given (the usual 80/20 split)."""
 
 
 @dataclass
@@ -23,7 +29,8 @@ class Training:
     loss:
         `loss(output, target)`, or `loss(model, batch)` where the first parameter is called `model`.
     batches:
-        The batches of the whole run in order, one optimizer step each, or a callable that gives them afresh.
+        The batches of the whole run in order, one optimizer step each: a list, a DataLoader, or a callable that gives
+        them afresh.  A run with more steps than batches goes through them again.
     metric:
         `metric(model) -> float`, higher is better.  Without one: minus the loss on held-out batches.
     held_out:
@@ -39,3 +46,79 @@ class Training:
     metric: Callable[[nn.Module], float] | None = None
     held_out: Sequence[Any] | None = None
     clip: float | None = None
+
+
+def check(training: Any) -> Training:
+    """The training itself.
+
+    Raises
+    ------
+    InputError
+        It is no Training, or its model, optimizer, loss or metric is of the wrong kind.
+    """
+    if not isinstance(training, Training):
+        raise InputError(f"{type(training).__name__} from make(seed)", "an undertow.Training",
+                         "return ut.Training(model, optimizer, loss, batches)")
+    for name, kind in (("model", nn.Module), ("optimizer", torch.optim.Optimizer)):
+        if not isinstance(value := getattr(training, name), kind):
+            raise InputError(f"Training.{name} of type {type(value).__name__}", f"a torch {kind.__name__}",
+                             "ut.Training(model, optimizer, loss, batches), in this order")
+    if not callable(training.loss) or not (training.metric is None or callable(training.metric)):
+        raise InputError("a loss or metric that cannot be called", "loss(output, target) and metric(model)",
+                         "loss=torch.nn.functional.cross_entropy, metric=lambda model: accuracy(model, x, y)")
+    if training.clip is not None and not training.clip > 0:
+        raise InputError(f"Training.clip={training.clip!r}", "a positive total norm, or None", "clip=1.0")
+    return training
+
+
+def batches_afresh(training: Training) -> Iterator[Any]:
+    """The batches from the first one on.
+
+    Raises
+    ------
+    BatchError
+        They can be read only once, or are no batches.
+    """
+    batches = training.batches() if callable(training.batches) else training.batches
+    if isinstance(batches, Iterable) and not (isinstance(batches, Iterator) and not callable(training.batches)):
+        return iter(batches)
+    raise BatchError(f"batches of type {type(batches).__name__}", "something to read again and again",
+                     "batches=lambda: my_batches(), or batches=list(my_batches)")
+
+
+def first_batch(training: Training) -> Any:
+    """The first batch of the run; BatchError where there is none."""
+    for batch in islice(batches_afresh(training), 1):
+        return batch
+    raise BatchError("no batches", "at least one batch in Training.batches", "batches=[(x, y)], or batches=loader")
+
+
+def split(training: Training, steps: int | None) -> tuple[list[Any] | Training, Sequence[Any], int]:
+    """What to train on, what to hold out for the metric's stand-in, and the number of steps.
+
+    Raises
+    ------
+    BatchError
+        Too few batches.
+    """
+    first_batch(training)
+    if training.metric is not None or training.held_out:
+        if steps is None:
+            steps = sum(1 for _ in batches_afresh(training))
+        return training, training.held_out or (), steps
+    needed = None if steps is None else math.ceil(steps * HELD_OUT / (HELD_OUT - 1))
+    batches = list(islice(batches_afresh(training), needed))
+    if len(batches) < 2:
+        raise BatchError("a single batch and no metric", "batches to train on and others to judge by",
+                         "metric=lambda model: accuracy(model), or held_out=[(x, y)]")
+    kept = -(-len(batches) // HELD_OUT)
+    return batches[:-kept], batches[-kept:], steps or len(batches) - kept
+
+
+def in_order(source: list[Any] | Training, steps: int) -> Iterator[Any]:
+    """`steps` batches, from the first one again after the last."""
+    given = 0
+    while given < steps:
+        for batch in islice(batches_afresh(source) if isinstance(source, Training) else source, steps - given):
+            given += 1
+            yield batch

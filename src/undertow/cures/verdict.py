@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
 from typing import Literal
 
+from undertow.cures.cure import Cure
+from undertow.cures.trial import Trial
+from undertow.foundation import Registry, say
+
 Outcome = Literal["cured", "helped", "no effect", "harmed", "not applicable"]
+OUTCOMES: tuple[Outcome, ...] = ("cured", "helped", "no effect", "not applicable", "harmed")
+"""Best first."""
+# Student's t for a two-sided 95 % interval by degrees of freedom 1, 2, ... (quantile 0.975; computed to 3 decimals)
+STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+             2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
+NORMAL = 1.960
+"""The same quantile of the normal distribution, which t approaches."""
+UNKNOWN = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -15,9 +30,9 @@ class Verdict:
     cure: str
     outcome: Outcome
     before: float
-    """The control's metric, mean over the seeds."""
+    """The control's metric, mean over the seeds; NaN where a seed has none."""
     after: float
-    """The metric with the cure, mean over the seeds."""
+    """The metric with the cure, mean over the seeds; NaN where a seed has none."""
     interval: tuple[float, float]
     """95 % confidence interval of the mean paired difference after − before."""
     patch: str
@@ -31,7 +46,12 @@ class Verdict:
     """Why the cure does not apply, or what went wrong in a trial (a loss that is not finite, an exception)."""
     remaining: tuple[str, ...] = ()
     """Kinds of findings above a note that are still there after the cure, on any seed."""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def says(self) -> str:
+        """The outcome in the reader's language."""
+        return say(f"cures.outcome.{self.outcome.replace(' ', '_')}")
 
 
 @dataclass(frozen=True)
@@ -46,18 +66,85 @@ class Verdicts:
     steps: int
     metric: str
     """What was measured: "metric" or "minus held-out loss"."""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+    control_findings: tuple[str, ...] = ()
+    """Kinds of findings above a note that the control shows, on any seed."""
+    control_reason: str = ""
+    """What went wrong in the control's runs."""
+    interrupted: bool = False
+    """Whether the search was stopped before every cure was tried."""
 
     @property
     def best(self) -> Verdict | None:
         """The first verdict that is cured or helped."""
         return next((v for v in self.verdicts if v.outcome in ("cured", "helped")), None)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
 
     def __len__(self) -> int:
         return len(self.verdicts)
 
     def __getitem__(self, cure: str) -> Verdict:
-        return next(v for v in self.verdicts if v.cure == cure)
+        """The verdict on a cure by its label, as `learning_rate ×0.1`; UnknownNameError names the nearest."""
+        judged: Registry[Verdict] = Registry("judged cure", "[v.cure for v in verdicts]")
+        for verdict in self.verdicts:
+            judged.add(verdict.cure, verdict)
+        return judged[cure]
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """mean ± t(n − 1) · s / √n, the 95 % confidence interval of the mean of paired differences.
+
+    One difference proves nothing: (−∞, ∞).  Student (1908), The probable error of a mean.
+    """
+    n = len(differences)
+    if n < 2:
+        return UNKNOWN
+    t = STUDENT_T[n - 2] if n - 1 <= len(STUDENT_T) else NORMAL
+    half = t * stdev(differences) / math.sqrt(n)
+    return fmean(differences) - half, fmean(differences) + half
+
+
+def judge(cure: Cure, patch: str, control: Sequence[Trial], cured: Sequence[Trial]) -> Verdict:
+    """The verdict of a cure's trials against the control's, seed by seed."""
+    pairs = list(zip(control, cured, strict=True))
+    bounds = interval([a.metric - b.metric for b, a in pairs if not math.isnan(a.metric - b.metric)])
+    return Verdict(
+        cure.label, _outcome(pairs, bounds), _mean(control), _mean(cured), bounds, patch,
+        befores=tuple(t.metric for t in control), afters=tuple(t.metric for t in cured),
+        curves=tuple(t.losses for t in cured), reason=next((t.reason for t in cured if t.failed), ""),
+        remaining=tuple(sorted(set().union(*(t.kinds for t in cured)))), seconds=sum(t.seconds for t in cured))
+
+
+def not_applicable(cure: Cure, reason: str, control: Sequence[Trial]) -> Verdict:
+    return Verdict(cure.label, "not applicable", _mean(control), math.nan, UNKNOWN, "",
+                   befores=tuple(t.metric for t in control), reason=reason)
+
+
+def _outcome(pairs: Sequence[tuple[Trial, Trial]], bounds: tuple[float, float]) -> Outcome:
+    if bounds[1] < 0 or any(after.failed and not before.failed for before, after in pairs):
+        return "harmed"
+    # Where the control has no metric at all there is no difference to measure: a sound run on every seed is the gain.
+    rescued = len(pairs) > 1 and all(before.failed and not after.failed for before, after in pairs)
+    unmeasured = rescued and any(math.isnan(before.metric) for before, _ in pairs)
+    if not (bounds[0] > 0 or unmeasured):
+        return "no effect"
+    return "cured" if _faults_gone(pairs) else "helped"
+
+
+def _faults_gone(pairs: Sequence[tuple[Trial, Trial]]) -> bool:
+    """Whether the control's faults are gone on every seed, and no critical one came instead."""
+    faults = set().union(*(before.kinds for before, _ in pairs))
+    diagnosed = all(trial.findings is not None for pair in pairs for trial in pair)
+    sick_still = any(after.failed or after.critical or faults & after.kinds for _, after in pairs)
+    return diagnosed and bool(faults) and not sick_still
+
+
+def _mean(trials: Sequence[Trial]) -> float:
+    return fmean(t.metric for t in trials)
+
+
+def ranked(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Best outcome first, then the highest metric with the cure."""
+    return tuple(sorted(verdicts, key=lambda v: (OUTCOMES.index(v.outcome), math.isnan(v.after), -v.after)))

@@ -1,0 +1,1 @@
+"""The cures, a file each; a file put here is found by itself."""

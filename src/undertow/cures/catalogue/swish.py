@@ -1,0 +1,39 @@
+"""Swish instead of the hidden activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from undertow.cures.cure import CURES, Cure
+from undertow.cures.surgery import swap_activations, swap_patch, swap_refused
+from undertow.cures.training import Training
+from undertow.foundation import Reference
+
+
+@CURES.register("swish", "silu")
+@dataclass(frozen=True)
+class Swish(Cure):
+    """f(x) = x·σ(x) in place of every hidden activation, with weights drawn for it.
+
+    When: activation derivatives take the gradient, or units are dead under ReLU.
+    Why: smooth, with a derivative near 1 for large inputs that is not 0 below them.
+    Not: exploding gradients; in very deep plain networks its derivative still averages below 1.
+
+    Source: Ramachandran, Zoph and Le (2017), arXiv:1710.05941; as SiLU in Elfwing, Uchibe and Doya (2017),
+    arXiv:1702.03118.
+    """
+
+    name = "swish"
+    reference = Reference("Ramachandran, Zoph and Le", 2017, "Searching for activation functions", "1710.05941")
+    treats = ("vanishing", "saturated", "dead")
+
+    def applies(self, training: Training) -> str | None:
+        return swap_refused(training, nn.SiLU)
+
+    def change(self, training: Training) -> None:
+        swap_activations(training, nn.SiLU)
+
+    def patch(self, training: Training) -> str:
+        return swap_patch(training, nn.SiLU)

@@ -1,0 +1,45 @@
+"""Another optimizer over the same parameter groups."""
+
+from __future__ import annotations
+
+import torch
+
+from undertow.cures.training import Training
+
+ADAPTIVE = {"Adam", "AdamW", "RMSprop", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta", "Adafactor", "SparseAdam"}
+"""Optimizers of torch that divide each step by the gradient's own size already."""
+
+
+def exchange_refused(training: Training) -> str | None:
+    name = type(training.optimizer).__name__
+    if name in ADAPTIVE:
+        return f"the optimizer is {name}, which adapts each weight's step already"
+    return None
+
+
+def exchange_optimizer(training: Training, kind: type[torch.optim.Optimizer], lr: float) -> None:
+    """The new optimizer over the same groups: each keeps its weight decay and its learning rate relative to the first.
+
+    Momentum and the like are not carried over: they mean something else, or nothing, in the new one.
+    """
+    groups = [{"params": group["params"], "lr": lr * scale, "weight_decay": group.get("weight_decay", 0)}
+              for group, scale in zip(training.optimizer.param_groups, _relative_rates(training), strict=True)]
+    training.optimizer = kind(groups, lr=lr)  # pyright: ignore[reportCallIssue]
+
+
+def exchange_patch(training: Training, kind: str, lr: float) -> str:
+    """The line that makes the new optimizer; over several groups, the list of them."""
+    groups, scales = training.optimizer.param_groups, _relative_rates(training)
+    decays = [group.get("weight_decay", 0) for group in groups]
+    whole = {id(p) for p in groups[0]["params"]} == {id(p) for p in training.model.parameters()}
+    if len(groups) == 1 and whole:
+        decay = f", weight_decay={decays[0]!r}" if decays[0] else ""
+        return f"import torch\n\noptimizer = {kind}(model.parameters(), lr={lr!r}{decay})\n"
+    settings = [f"    {{\"params\": optimizer.param_groups[{i}][\"params\"], \"lr\": {lr * scale!r}, "
+                f"\"weight_decay\": {decay!r}}}," for i, (scale, decay) in enumerate(zip(scales, decays, strict=True))]
+    return "\n".join(["import torch", "", f"optimizer = {kind}([", *settings, "])"]) + "\n"
+
+
+def _relative_rates(training: Training) -> list[float]:
+    rates = [float(group.get("lr", 1.0)) for group in training.optimizer.param_groups]
+    return [rate / rates[0] if rates[0] else 1.0 for rate in rates]

@@ -1,0 +1,27 @@
+"""The bar of a search, on stderr and only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from undertow.foundation import say
+
+Advance = Callable[[str, int], None]
+
+
+@contextmanager
+def progress_bar(trials: int, wanted: bool = True) -> Iterator[Advance]:
+    """`advance(label, n)`: this is being tried now, and n more trials are done."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda label, done: None
+        return
+    # Imported here, since `import undertow` must stay light.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=trials)
+        yield lambda label, done: bar.update(task, description=label or say("cures.control"), advance=done)

@@ -1,0 +1,83 @@
+"""Changes inside a model: hidden activations swapped or preceded by a normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pprint import pformat
+
+from torch import nn
+
+from undertow.activations import Activation, recognise
+from undertow.cures.survey import Survey, survey
+from undertow.cures.training import Training
+from undertow.theory import match_
+
+Layer = Callable[[], nn.Module]
+
+
+def replaceable(found: Survey, new: Activation) -> list[str]:
+    """The hidden activations that are not yet `new`."""
+    return [name for name, call in found.hidden().items() if call.activation != new]
+
+
+def swap_refused(training: Training, layer: Layer) -> str | None:
+    """Why no hidden activation can be swapped for this one, or None."""
+    found = survey(training)
+    if not found.hidden():
+        return found.nothing_to_edit
+    new = layer()
+    if not replaceable(found, _known(new)):
+        return f"every hidden activation is {new} already"
+    return None
+
+
+def swap_activations(training: Training, layer: Layer) -> None:
+    """Swap every hidden activation and draw the weights anew with the gain of the new one.
+
+    The gain must come along: weights drawn for a sigmoid explode under a ReLU, or die out.
+    """
+    names = replaceable(survey(training), _known(layer()))
+    replace_modules(training.model, names, lambda old: layer())
+    redraw(training)
+
+
+def redraw(training: Training) -> None:
+    """Draw the weights with the gains of the model's own activations; the optimizer forgets its averages."""
+    match_(training.model)
+    training.optimizer.state.clear()
+
+
+def replace_modules(model: nn.Module, names: Collection[str], new: Callable[[nn.Module], nn.Module]) -> None:
+    """Put `new(old)` wherever one of these modules is registered, in the same mode."""
+    old = {model.get_submodule(name) for name in names}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in old:
+            model.set_submodule(name, new(module).train(module.training))
+
+
+def swap_patch(training: Training, layer: Layer) -> str:
+    """The lines that swap, for a script that has `model` and makes its optimizer afterwards."""
+    new = layer()
+    names = replaceable(survey(training), _known(new))
+    registered = dict(training.model.named_modules(remove_duplicate=False))
+    changed = {registered[name] for name in names}
+    types = sorted({type(module).__name__ for module in changed})
+    lines = ["import undertow as ut", "from torch import nn", ""]
+    if all(getattr(nn, type(module).__name__, None) is type(module) for module in changed):
+        kinds = f"nn.{types[0]}" if len(types) == 1 else f"({', '.join(f'nn.{name}' for name in types)})"
+        kept = [n for n, m in registered.items() if m not in changed and type(m).__name__ in types]
+        lines += ["for name, module in list(model.named_modules(remove_duplicate=False)):",
+                  f"    if isinstance(module, {kinds})" + (f" and name not in {kept!r}:" if kept else ":")]
+    else:
+        lines += [f"for name in {pformat([n for n, m in registered.items() if m in changed], compact=True)}:"]
+    inner = "        " if "isinstance" in lines[-1] else "    "
+    return "\n".join([*lines, f"{inner}model.set_submodule(name, nn.{new})", MATCH]) + "\n"
+
+
+MATCH = "ut.init.match_(model)  # weights drawn with the gain of these activations"
+
+
+def _known(module: nn.Module) -> Activation:
+    found = recognise(module)
+    assert found is not None, f"{module} is no known activation"
+    return found
