@@ -1,0 +1,53 @@
+# Each target sets up .venv by itself, once: `make demo` is the first thing to type after a clone.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+LOG := .venv/install.log
+
+.PHONY: help setup demo test test-all check format bench figures clean
+
+help:
+	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
+	@echo "make test       the fast tests            make test-all   all of them"
+	@echo "make check      lint, format, types, import order"
+	@echo "make figures    all figures, in figures/  make bench      benchmarks"
+
+setup: $(READY)
+
+# torch comes first and alone, so that no other requirement picks a torch of its own.
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/undertow/native/*.cpp)
+	@echo "setting up .venv (about 2 minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "undertow needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" > $(LOG) 2>&1 \
+	  && $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' >> $(LOG) 2>&1 \
+	  || { tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1; }
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/undertow demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest -n 2 -q -m "" $(ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY)
+	@$(BIN)/python -m pytest benchmarks -p no:xdist --benchmark-only -q -s $(ARGS)
+
+figures: $(READY)
+	@$(BIN)/undertow figures -o figures
+
+clean:
+	rm -rf build dist figures .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

@@ -1,0 +1,1 @@
+"""The shell: a file a command, each of which parses, calls and prints."""

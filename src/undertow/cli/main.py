@@ -1,0 +1,64 @@
+"""The command line's entry: language, exit codes, and errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from undertow.foundation import UndertowError, current_language, language, say
+
+FINE, FINDINGS, WRONG_USE, PROGRAM_FAILED = 0, 1, 2, 3
+"""Exit codes: nothing above a note; findings; wrong use, or a fault of undertow's own; the user's program failed."""
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `undertow ARGUMENTS...` and return its exit code; no traceback without --debug."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with language(_language_among(given)):
+            return _guarded(given)
+    except UndertowError as error:  # of the language itself
+        return _fail(str(error))
+
+
+def _guarded(given: list[str]) -> int:
+    debug = "--debug" in given
+    try:
+        return _run(given)
+    except UndertowError as error:
+        if debug:
+            raise
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(say("cli.fault", kind=type(error).__name__, text=error))
+
+
+def _run(given: list[str]) -> int:
+    from undertow.cli.frame import app  # now that the language is known: the help is made on import
+
+    try:
+        app(args=given, prog_name="undertow")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else FINE
+    return FINE
+
+
+def _language_among(given: list[str]) -> str:
+    """The last --lang ko or --lang=ko; without one the language stays as it is."""
+    chosen = current_language()
+    for option, value in zip(given, [*given[1:], ""], strict=True):
+        if option == "--lang" and value:
+            chosen = value
+        elif option.startswith("--lang="):
+            chosen = option.removeprefix("--lang=")
+    return chosen
+
+
+def _fail(text: str) -> int:
+    print(f"{say('cli.error')}: {' '.join(text.split())}", file=sys.stderr)
+    return WRONG_USE
