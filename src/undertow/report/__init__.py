@@ -13,7 +13,6 @@ from undertow.report.compose import finding_card as finding_card
 from undertow.report.compose import ledger_table as ledger_table
 from undertow.report.compose import verdict_table as verdict_table
 from undertow.report.document import Document as Document
-from undertow.report.html import html as html_text
 from undertow.report.terminal import print_document as print_document
 from undertow.report.write import report as report
 
@@ -27,4 +26,5 @@ class _Room(ModuleType):
 
 _write = report
 sys.modules[__name__].__class__ = _Room
+# the last line, because `report` above is what a type checker should see
 globals()["report"] = sys.modules[__name__]

@@ -10,16 +10,14 @@ from undertow.diagnosis import Diagnosis, Evidence, Finding
 from undertow.foundation import EFFECTS, Effect, current_language, knows, say
 from undertow.foundation.numbers import share, written
 from undertow.record import Entry, Ledger
-from undertow.report.document import (
-    Badge, Bar, Block, Callout, Card, Cell, Column, Document, EvidenceRow, Figure, Heading, Number, Paragraph, Row,
-    Table, Text, Tone,
-)
+from undertow.report import document as tree
+from undertow.report.document import Block, Card, Cell, Column, Document, EvidenceRow, Number, Row, Table, Text
 
 _MOST_ROWS = 40
 """A longer ledger is thinned: its ends tell the story, and the product stays that of all layers."""
 _KEPT_AT_END = 12
 _DIGITS = 2
-_TONES: dict[str, Tone] = {"cured": "good", "helped": "good", "harmed": "bad"}
+_TONES: dict[str, tree.Tone] = {"cured": "good", "helped": "good", "harmed": "bad"}
 
 
 def layers(ledger: Ledger) -> list[tuple[Entry, ...]]:
@@ -35,7 +33,8 @@ def layers(ledger: Ledger) -> list[tuple[Entry, ...]]:
 def ledger_table(ledger: Ledger, caption: str = "") -> Table:
     """One row a layer from input to output, with the factors of its operations; a last row with their product."""
     found = layers(ledger)
-    shown = [e for e in EFFECTS if e in ("activation", "weights") or any(getattr(x, e) != 1.0 for x in ledger.path)]
+    always = ("activation", "weights")
+    shown: list[Effect] = [e for e in EFFECTS if e in always or any(getattr(x, e) != 1.0 for x in ledger.path)]
     sizes = [g[0].backward_rms for g in found if 0 < g[0].backward_rms < math.inf]
     low, high = (min(sizes) / 3, max(sizes)) if sizes else (1.0, 1.0)
     rows = [_layer_row(g, shown, low, high) for g in found]
@@ -58,7 +57,7 @@ def _layer_row(layer: tuple[Entry, ...], shown: Sequence[Effect], low: float, hi
     first, rest = layer[0].site.label, dict.fromkeys(e.site.operation for e in layer[1:])
     parts = [math.prod(getattr(e, effect) for e in layer) for effect in shown]
     return Row((Text(" → ".join((first, *rest)), code=True), Number(layer[-1].forward_rms, _DIGITS),
-                Bar(layer[0].backward_rms, low, high, _DIGITS), _times(math.prod(e.factor for e in layer)),
+                tree.Bar(layer[0].backward_rms, low, high, _DIGITS), _times(math.prod(e.factor for e in layer)),
                 *map(_times, parts)))
 
 
@@ -111,7 +110,7 @@ def _verdict_row(verdict: Verdict) -> Row:
     low, high = verdict.interval
     interval = f"{written(low)} … {written(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
     remaining = say("report.verdict.remaining", kinds=", ".join(verdict.remaining)) if verdict.remaining else ""
-    return Row((Text(verdict.cure, code=True), Badge(verdict.says, _TONES.get(verdict.outcome, "neutral")),
+    return Row((Text(verdict.cure, code=True), tree.Badge(verdict.says, _TONES.get(verdict.outcome, "neutral")),
                 _metric_cell(verdict.before), _metric_cell(verdict.after), Text(interval),
                 Text("; ".join(filter(None, (verdict.reason, remaining))))))
 
@@ -126,19 +125,20 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
 
     seen = say("report.seen", steps=diagnosis.steps, measured=diagnosis.measured)
     cost = say("report.overhead", share=share(diagnosis.overhead, 1)) if diagnosis.overhead is not None else ""
-    blocks: list[Block] = [Heading(say("report.section.findings"))]
+    blocks: list[Block] = [tree.Heading(say("report.section.findings"))]
     blocks += map(finding_card, diagnosis.findings)
     if diagnosis.healthy:
-        blocks.append(Callout(say("report.healthy"), "good"))
+        blocks.append(tree.Callout(say("report.healthy"), "good"))
     if diagnosis.ledger.path:
-        blocks += [Heading(say("report.section.ledger")), Paragraph(say("report.ledger.explained"))]
+        blocks += [tree.Heading(say("report.section.ledger")), tree.Paragraph(say("report.ledger.explained"))]
         if figures and any(0 < e.backward_rms < math.inf for e in diagnosis.ledger.path):
             svg = depth_profile(_ledgers(diagnosis))
-            blocks.append(Figure(svg, say("report.depth_caption"), say("report.depth_alt")))
+            blocks.append(tree.Figure(svg, say("report.depth_caption"), say("report.depth_alt")))
         blocks.append(ledger_table(diagnosis.ledger))
     if diagnosis.not_observed:
-        blocks += [Heading(say("report.section.not_observed")), _not_observed(diagnosis)]
-    return Document(title or say("report.title"), current_language(), tuple(blocks), " ".join(filter(None, (seen, cost))))
+        blocks += [tree.Heading(say("report.section.not_observed")), _not_observed(diagnosis)]
+    subtitle = " ".join(filter(None, (seen, cost)))
+    return Document(title or say("report.title"), current_language(), tuple(blocks), subtitle)
 
 
 def _ledgers(diagnosis: Diagnosis) -> dict[str, Ledger]:

@@ -20,7 +20,7 @@ _WIDE = 900.0
 
 def html(document: Document) -> str:
     """The whole page.  Every text is escaped; pictures go in as they are, with ids of their own."""
-    from undertow import __version__
+    from undertow import __version__  # type: ignore[attr-defined]  # the stub lists public names only
 
     with language(document.lang):
         numbers = iter(range(1, len(document.blocks) + 1))

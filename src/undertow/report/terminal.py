@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -15,16 +16,17 @@ from rich.text import Text as Styled
 
 from undertow.foundation import language, say
 from undertow.foundation.numbers import written
-from undertow.report.document import (
-    Badge, Bar, Block, Callout, Card, Cell, Code, Document, EvidenceRow, Figure, Heading, Number, Paragraph, Table, Text,
-)
+from undertow.report import document as tree
+from undertow.report.document import Badge, Bar, Block, Cell, Document, EvidenceRow, Number, Text
 from undertow.report.numbers import position
 
 _SEVERITY = {"critical": "bold red", "warning": "bold yellow", "note": "bold blue"}
 _TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "neutral": "bold"}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_WIDE, _WIDE_BAR, _NARROW_BAR = 110, 24, 8
+_WIDE, _WIDE_BAR, _NARROW_BAR = 110, 24, 6
 """From this console width on the bars may be long."""
+_NAME = 24
+"""The longest name, in characters, that a table never breaks."""
 _NUMBER = 10
 """Characters for the number before a bar, so that the bars of a column start together: `7.5×10⁻¹⁹³`."""
 
@@ -56,41 +58,61 @@ def _bar_length(width: int) -> int:
     return _WIDE_BAR if width >= _WIDE else _NARROW_BAR
 
 
-def _heading(block: Heading, width: int) -> RenderableType:
+def _heading(block: tree.Heading, width: int) -> RenderableType:
     return Padding(Styled(block.text, style="bold"), (1, 0, 0, 0))
 
 
-def _paragraph(block: Paragraph, width: int) -> RenderableType:
+def _paragraph(block: tree.Paragraph, width: int) -> RenderableType:
     return Styled(block.text)
 
 
-def _callout(block: Callout, width: int) -> RenderableType:
+def _callout(block: tree.Callout, width: int) -> RenderableType:
     return Panel(Styled(block.text, style=_TONE[block.tone]), box=box.ROUNDED, expand=False)
 
 
-def _code(block: Code, width: int) -> RenderableType:
+def _code(block: tree.Code, width: int) -> RenderableType:
     return Padding(Syntax(block.text, block.language, theme="ansi_dark", background_color="default", word_wrap=True),
                    (0, 0, 0, 2))
 
 
-def _figure(block: Figure, width: int) -> RenderableType:
+def _figure(block: tree.Figure, width: int) -> RenderableType:
     return Styled(say("report.figure_terminal", alt=block.alt), style="dim italic")
 
 
-def _table(block: Table, width: int) -> RenderableType:
+def _table(block: tree.Table, width: int) -> RenderableType:
     grid = Grid(box=box.SIMPLE_HEAD, title=Styled(block.caption, style="italic") if block.caption else None,
                 title_justify="left", caption=Styled(block.note, style="dim") if block.note else None,
-                caption_justify="left", pad_edge=False, padding=(0, 1 if width >= _WIDE else 0, 0, 1))
+                caption_justify="left", pad_edge=False, show_edge=False,
+                padding=(0, 2 if width >= _WIDE else 0, 0, 0))
     for i, column in enumerate(block.columns):
-        bars = any(i < len(row.cells) and isinstance(row.cells[i], Bar) for row in block.rows)
-        grid.add_column(Styled(column.title), justify=column.align, overflow="fold", no_wrap=bars,
-                        min_width=_NUMBER + 1 + _bar_length(width) if bars else None)
+        cells = [row.cells[i] for row in block.rows if i < len(row.cells)]
+        least = min(max(map(_longest_word, (Text(column.title), *cells))), width // 4)
+        # rich shrinks the widest column that may wrap, even below its min_width: those that gain nothing must not
+        rigid = cell_len(column.title) <= least and all(_longest_word(c) >= _length(c) for c in cells)
+        grid.add_column(Styled(column.title), justify=column.align, overflow="fold", min_width=least,
+                        no_wrap=rigid or _is_name(cells, i))
     for row in block.rows:
         cells = [_cell(cell, width) for cell in row.cells]
         if row.strong:
             grid.add_section()
         grid.add_row(*cells, style="bold" if row.strong else None)
     return grid
+
+
+def _is_name(cells: Sequence[Cell], column: int) -> bool:
+    """Whether a column holds short names, which read badly on two lines."""
+    return column == 0 and max((cell_len(c.text) for c in cells if isinstance(c, Text)), default=0) <= _NAME
+
+
+def _longest_word(cell: Cell) -> int:
+    """Characters that a cell needs so that no word or number in it breaks."""
+    if isinstance(cell, Bar):
+        return _NUMBER + 1 + _NARROW_BAR
+    return max(map(cell_len, _cell(cell, 0).plain.split(" ")))
+
+
+def _length(cell: Cell) -> int:
+    return _longest_word(cell) if isinstance(cell, Bar) else cell_len(_cell(cell, 0).plain)
 
 
 def _cell(cell: Cell, width: int) -> Styled:
@@ -106,9 +128,10 @@ def _cell(cell: Cell, width: int) -> Styled:
             return Styled(text, style=_TONE[tone])
 
 
-def _card(block: Card, width: int) -> RenderableType:
+def _card(block: tree.Card, width: int) -> RenderableType:
     style = _SEVERITY[block.severity]
-    title = Styled.assemble((f" {say(f'report.severity.{block.severity}').upper()} ", style), (block.title + " ", "bold"))
+    severity = say(f"report.severity.{block.severity}").upper()
+    title = Styled.assemble((f" {severity} ", style), (block.title + " ", "bold"))
     parts: list[RenderableType] = [Styled(block.because)]
     for name, rows in (("evidence", block.evidence), ("counter_evidence", block.counter_evidence)):
         if rows:
@@ -132,5 +155,6 @@ def _evidence(rows: tuple[EvidenceRow, ...]) -> RenderableType:
 
 
 _DRAW: dict[type, Callable[[Any, int], RenderableType]] = {
-    Heading: _heading, Paragraph: _paragraph, Callout: _callout, Code: _code, Figure: _figure, Table: _table, Card: _card,
+    tree.Heading: _heading, tree.Paragraph: _paragraph, tree.Callout: _callout, tree.Code: _code,
+    tree.Figure: _figure, tree.Table: _table, tree.Card: _card,
 }
