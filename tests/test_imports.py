@@ -23,7 +23,9 @@ def ran(*command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["undertow", "undertow.foundation", "undertow.foundation.outputs", "undertow.cli.main"])
+@pytest.mark.parametrize(
+    "module", ["undertow", "undertow.foundation", "undertow.foundation.outputs", "undertow.cli.main"]
+)
 def test_light_modules_import_nothing_heavy(module):
     assert ran(sys.executable, "-c", f"import sys, {module}; print({HEAVY} & set(sys.modules))") == "set()\n"
 

@@ -61,7 +61,7 @@ def test_activations_show_prints_measured_facts(shell):
     assert "monotone" in out
     relu = shell("activations", "show", "relu")[1]
     assert "kinks at: 0" in relu
-    assert f"{math.sqrt(2):.4f} keeps the signal" in relu
+    assert f"{math.sqrt(2):.4f} keeps the signal" in relu  # He et al. (2015)
 
 
 def test_activations_show_of_an_unknown_name(shell):

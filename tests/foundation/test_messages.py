@@ -39,7 +39,7 @@ def test_values_are_filled_in():
 
 
 def test_unknown_languages_and_messages_are_refused():
-    with pytest.raises(InputError, match="'fr'.*en, ko"), language("fr"):
+    with pytest.raises(InputError, match=r"'fr'.*en, ko"), language("fr"):
         pass
     assert not knows("cli.nothing")
     with pytest.raises(KeyError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from undertow.cli.options import Debug, Lang, Output, command_app
 from undertow.foundation import say
+from undertow.foundation.numbers import written
 from undertow.foundation.outputs import writable
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def plot(names: Names, output: Output = Path("activations.svg"), lang: Lang = No
 
 def facts(act: Activation) -> dict[str, str]:
     """What `show` prints, line by line: what was written down first, then what was measured."""
-    written = {
+    defined = {
         "name": act.label,
         "aliases": ", ".join((*act.aliases, *act.presets)),
         "parameters": ", ".join(f"{name} = {value}" for name, value in act.parameters.items()),
@@ -62,7 +64,7 @@ def facts(act: Activation) -> dict[str, str]:
         "reference": str(act.reference),
         "url": act.reference.url or "",
     }
-    return {fact: value for fact, value in (written | _measured(act)).items() if value}
+    return {fact: value for fact, value in (defined | _measured(act)).items() if value}
 
 
 def _measured(act: Activation) -> dict[str, str]:
@@ -84,4 +86,4 @@ def _measured(act: Activation) -> dict[str, str]:
 
 
 def _number(value: float) -> str:
-    return say("cli.activations.no_limit") if value != value else f"{value:.6g}".replace("inf", "∞").replace("-", "−")
+    return say("cli.activations.no_limit") if math.isnan(value) else written(value, 6)
