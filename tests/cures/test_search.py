@@ -12,7 +12,8 @@ from torch import nn
 
 from undertow.cures import Cure, Training, cure
 from undertow.cures.seeding import seed_everything
-from undertow.foundation import BatchError, InputError, Reference, UnknownNameError
+from undertow.foundation import BatchError, InputError, Reference, UnknownNameError, language
+from undertow.foundation.messages import catalogue
 
 
 def make(seed: int) -> Training:
@@ -164,3 +165,11 @@ def test_a_broken_optimizer_is_named():
     given.optimizer = 0.1  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(InputError, match=r"Training.optimizer of type float.*torch Optimizer"):
         cure(lambda seed: given)
+
+
+def test_both_languages_have_the_same_messages():
+    english, korean = ({k for k in catalogue(code) if k.startswith("cures.")} for code in ("en", "ko"))
+    assert english == korean
+    with language("ko"):
+        reason = cure(lambda seed: training(Functional()), seeds=(0, 1), cures=["relu"])["relu"].reason
+    assert "forward에서 relu을(를)" in reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from undertow.cures.training import Training
+from undertow.foundation import say
 
 ADAPTIVE = {"Adam", "AdamW", "RMSprop", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta", "Adafactor", "SparseAdam"}
 """Optimizers of torch that divide each step by the gradient's own size already."""
@@ -13,7 +14,7 @@ ADAPTIVE = {"Adam", "AdamW", "RMSprop", "Adamax", "NAdam", "RAdam", "Adagrad", "
 def exchange_refused(training: Training) -> str | None:
     name = type(training.optimizer).__name__
     if name in ADAPTIVE:
-        return f"the optimizer is {name}, which adapts each weight's step already"
+        return say("cures.refused.adaptive", optimizer=name)
     return None
 
 

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from undertow.cures.survey import Call, survey
 from undertow.cures.training import Training
+from undertow.foundation import say
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm)
 BY_DIMENSIONS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -35,17 +36,16 @@ def planned_norms(training: Training) -> tuple[Norms, str]:
 
 def _refused(call: Call, times: int) -> str | None:
     if call.producer and issubclass(call.producer, NORMS):
-        return "each hidden activation follows a normalisation already"
+        return say("cures.refused.normalised")
     if times > 1:
-        return (f"{call.module} is called {times} times, and each place needs statistics of its own; give each "
-                "a module of its own")
+        return say("cures.refused.shared", module=call.module, times=times)
     if call.shape[0] == 1:
-        return "batches of one sample have no statistics"
+        return say("cures.refused.one_sample")
     # A linear layer leaves the features last, where BatchNorm does not look for them.
     last = call.producer is not None and issubclass(call.producer, nn.Linear) and len(call.shape) > 2
     unclear = len(call.shape) == 3 and (call.producer is None or not issubclass(call.producer, nn.Conv1d))
     if last or unclear or len(call.shape) not in BY_DIMENSIONS:
-        return f"{call.module} gets a tensor of shape {call.shape}, whose features are not in its second dimension"
+        return say("cures.refused.features", module=call.module, shape=call.shape)
     return None
 
 
@@ -69,7 +69,7 @@ def norm_patch(training: Training) -> str:
     like = next(training.model.parameters())
     placed = ".to(next(model.parameters()))" if (like.device.type, like.dtype) != ("cpu", torch.float32) else ""
     lines = ["from torch import nn", "",
-             "# before the optimizer is made: the normalisations have weights of their own"]
+             f"# {say('cures.patch.norm')}"]
     for kind, features in dict.fromkeys(plan.values()):
         names = [name for name, planned in plan.items() if planned == (kind, features)]
         lines += [f"for name in {pformat(names, width=100, compact=True)}:",

@@ -10,6 +10,7 @@ from torch import nn
 from undertow.activations import Activation, recognise
 from undertow.cures.survey import Survey, survey
 from undertow.cures.training import Training
+from undertow.foundation import say
 from undertow.theory import match_
 
 Layer = Callable[[], nn.Module]
@@ -27,7 +28,7 @@ def swap_refused(training: Training, layer: Layer) -> str | None:
         return found.nothing_to_edit
     new = layer()
     if not replaceable(found, _known(new)):
-        return f"every hidden activation is {new} already"
+        return say("cures.refused.already", layer=str(new))
     return None
 
 
@@ -71,10 +72,11 @@ def swap_patch(training: Training, layer: Layer) -> str:
     else:
         lines += [f"for name in {pformat([n for n, m in registered.items() if m in changed], compact=True)}:"]
     inner = "        " if "isinstance" in lines[-1] else "    "
-    return "\n".join([*lines, f"{inner}model.set_submodule(name, nn.{new})", MATCH]) + "\n"
+    return "\n".join([*lines, f"{inner}model.set_submodule(name, nn.{new})", redraw_line()]) + "\n"
 
 
-MATCH = "ut.init.match_(model)  # weights drawn with the gain of these activations"
+def redraw_line() -> str:
+    return f"ut.init.match_(model)  # {say('cures.patch.match')}"
 
 
 def _known(module: nn.Module) -> Activation:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from undertow.activations import Activation, Identity, Pointwise, recognise, recognise_call
 from undertow.cures.seeding import random_state_kept
 from undertow.cures.training import Training, first_batch
+from undertow.foundation import say
 from undertow.probe import objective
 
 
@@ -49,9 +50,8 @@ class Survey:
     def nothing_to_edit(self) -> str:
         """Why there is no hidden activation module."""
         if not self.functional:
-            return "no hidden activation modules found"
-        return (f"no hidden activation modules found: the model calls {' and '.join(self.functional)} in forward; make "
-                "it a module (self.act = nn.ReLU()), or change the call by hand")
+            return say("cures.refused.nothing")
+        return say("cures.refused.functional", calls=", ".join(self.functional))
 
 
 def _swappable(activation: Activation) -> bool:

@@ -66,7 +66,7 @@ def run(training: Training, steps: int | None = None, *, seed: int = 0, cure: Cu
         seed_everything(seed)
         source, held_out, steps = split(training, steps)
         seed_everything(seed)
-        with watch(training.model, optimizer=training.optimizer) if diagnose else nullcontext() as watched:
+        with _observed(training) if diagnose else nullcontext() as watched:
             reason = _loop(training, in_order(source, steps), losses)
         findings = _above_a_note(watched) if watched else None
         metric = _judge(training, held_out)
@@ -93,6 +93,11 @@ def _loop(training: Training, batches: Any, losses: list[float]) -> str:
         if not math.isfinite(losses[-1]) and not _finite(model):
             return say("cures.failed.nonfinite", step=len(losses) - 1)
     return "" if _finite(model) else say("cures.failed.nonfinite", step=len(losses) - 1)
+
+
+def _observed(training: Training) -> Run:
+    # With any larger budget the clock chooses the steps that are measured, and no two searches would be the same.
+    return watch(training.model, optimizer=training.optimizer, budget=0.0)
 
 
 def _above_a_note(watched: Run) -> tuple[Finding, ...] | None:

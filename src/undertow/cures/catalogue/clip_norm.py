@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
 from undertow.cures.training import Training
-from undertow.foundation import Reference
+from undertow.foundation import Reference, say
 
 
 @CURES.register("clip_norm", "clip", "gradient_clipping")
@@ -30,12 +30,13 @@ class ClipNorm(Cure):
 
     def applies(self, training: Training) -> str | None:
         if training.clip is not None and training.clip <= self.max_norm:
-            return f"the gradient's norm is clipped at {training.clip:g} already"
+            return say("cures.refused.clipped", norm=float(training.clip))
         return None
 
     def change(self, training: Training) -> None:
         training.clip = self.max_norm
 
     def patch(self, training: Training) -> str:
-        return ("from torch import nn\n\n# between loss.backward() and optimizer.step()\n"
+        return ("from torch import nn\n\n"
+                f"# {say('cures.patch.clip')}\n"
                 f"nn.utils.clip_grad_norm_(model.parameters(), {self.max_norm!r})\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
 from undertow.cures.training import Training
-from undertow.foundation import Reference
+from undertow.foundation import Reference, say
 
 
 @CURES.register("learning_rate", "lr")
@@ -32,7 +32,7 @@ class LearningRate(Cure):
 
     def applies(self, training: Training) -> str | None:
         groups = training.optimizer.param_groups
-        return None if all("lr" in group for group in groups) else "the optimizer has no learning rate"
+        return None if all("lr" in group for group in groups) else say("cures.refused.no_rate")
 
     def change(self, training: Training) -> None:
         for group in training.optimizer.param_groups:

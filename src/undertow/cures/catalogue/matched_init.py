@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery import MATCH, redraw
+from undertow.cures.surgery import redraw, redraw_line
 from undertow.cures.survey import survey
 from undertow.cures.training import Training
 from undertow.foundation import Reference
@@ -36,4 +36,4 @@ class MatchedInit(Cure):
         redraw(training)
 
     def patch(self, training: Training) -> str:
-        return f"import undertow as ut\n\n{MATCH}\n"
+        return f"import undertow as ut\n\n{redraw_line()}\n"
