@@ -6,8 +6,10 @@ from pathlib import Path
 
 from undertow.diagnosis import Diagnosis
 from undertow.foundation import InputError
+from undertow.foundation.outputs import writable
 from undertow.report.compose import diagnosis_document
 from undertow.report.document import Document
+from undertow.report.html import html
 
 
 def report(diagnosis: Diagnosis | Document, path: str | Path) -> Path:
@@ -27,17 +29,12 @@ def report(diagnosis: Diagnosis | Document, path: str | Path) -> Path:
     OutputError
         If the file cannot be written.
     """
-    from undertow.report.figures.save import unwritable
-    from undertow.report.html import html
-
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"the file name {path.name!r}", "a name that ends in .html", f"{path.stem or 'report'}.html")
     if not isinstance(diagnosis, (Diagnosis, Document)):
         raise InputError(f"a {type(diagnosis).__name__}", "a Diagnosis", "ut.report(run.diagnose(), 'report.html')")
+    writable(path)
     document = diagnosis if isinstance(diagnosis, Document) else diagnosis_document(diagnosis)
-    try:
-        path.write_text(html(document), encoding="utf-8")
-    except OSError as error:
-        raise unwritable(path, error) from error
+    path.write_text(html(document), encoding="utf-8")
     return path
