@@ -3,4 +3,11 @@
 from undertow.diagnosis.finding import Diagnosis as Diagnosis
 from undertow.diagnosis.finding import Evidence as Evidence
 from undertow.diagnosis.finding import Finding as Finding
-from undertow.diagnosis.finding import NotObserved as NotObserved
+from undertow.diagnosis.judge import judge as judge
+from undertow.diagnosis.rule import RULES as RULES
+from undertow.diagnosis.rule import Rule as Rule
+from undertow.diagnosis.rule import all_rules as all_rules
+from undertow.diagnosis.run import Run as Run
+from undertow.diagnosis.run import examine as examine
+from undertow.diagnosis.run import watch as watch
+from undertow.record import NotObserved as NotObserved

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from undertow.foundation import Cause, Kind, Severity, say
-from undertow.probe import Ledger
+from undertow.record import Ledger, NotObserved
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.title}: {self.because}"
-
-
-@dataclass(frozen=True)
-class NotObserved:
-    """Something that could not be seen, and why."""
-
-    what: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from undertow.foundation.errors import InputError
+from undertow.foundation.numbers import Number
 
 LANGUAGES = ("en", "ko")
 _language: ContextVar[str] = ContextVar("language", default="en")
@@ -53,8 +54,9 @@ def _flatten(prefix: str, value: Any, into: dict[str, str]) -> None:
 
 
 def say(key: str, /, **values: Any) -> str:
-    """The message in the current language, with the values filled in."""
-    return catalogue(current_language())[key].format(**values)
+    """The message in the current language; floats are written for a reader (see `foundation.numbers`)."""
+    shown = {name: Number(v) if isinstance(v, float) else v for name, v in values.items()}
+    return catalogue(current_language())[key].format(**shown)
 
 
 def knows(key: str) -> bool:

@@ -3,5 +3,9 @@
 from undertow.probe.objective import Objective as Objective
 from undertow.probe.objective import check_trainable as check_trainable
 from undertow.probe.objective import objective as objective
+from undertow.probe.account import Account as Account
+from undertow.probe.observer import Observer as Observer
+from undertow.probe.single import measure as measure
+from undertow.probe.trace import Trace as Trace
 from undertow.record import Entry as Entry
 from undertow.record import Ledger as Ledger

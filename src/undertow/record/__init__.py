@@ -4,4 +4,9 @@ from undertow.record.ledger import Entry as Entry
 from undertow.record.ledger import Ledger as Ledger
 from undertow.record.reading import Reading as Reading
 from undertow.record.reading import Slope as Slope
+from undertow.record.recording import NotObserved as NotObserved
+from undertow.record.recording import ParameterReading as ParameterReading
+from undertow.record.recording import Recording as Recording
+from undertow.record.recording import Snapshot as Snapshot
+from undertow.record.recording import StepReading as StepReading
 from undertow.record.site import Site as Site

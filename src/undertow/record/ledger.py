@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 
-from undertow.foundation import EFFECTS, Effect
+from undertow.foundation import EFFECTS, Effect, UnknownNameError
 from undertow.record.reading import Reading, Slope
 from undertow.record.site import Site
 
@@ -83,6 +84,7 @@ class Ledger:
     def mean(self, effect: Effect) -> float:
         """The geometric mean of one kind of factor over the operations of the main path that are of this kind."""
         factors = [getattr(e, effect) for e in self.path if e.previous and self._concerns(e, effect)]
+        factors = [f for f in factors if math.isfinite(f)]  # 0/0: the gradient was gone before
         if not factors:
             return 1.0
         if min(factors) <= 0:
@@ -104,5 +106,9 @@ class Ledger:
         return len(self.entries)
 
     def __getitem__(self, site: str) -> Entry:
-        """The entry of a site by its name (`act3#0`) or label (`act3`)."""
-        return next(e for e in self.entries if site in (e.site.name, e.site.label))
+        """The entry of a site by its name (`act3#0`), which for the first call may go without its index (`act3`)."""
+        found = next((e for e in self.entries if site in (e.site.name, e.site.short)), None)
+        if found is None:
+            near = get_close_matches(site, [e.site.short for e in self.entries], n=3, cutoff=0.3)
+            raise UnknownNameError(f"the site {site!r}", f"one of {len(self)} sites", " or ".join(near) or "list(ledger)")
+        return found

@@ -29,9 +29,14 @@ class Site:
         return f"{module}:{self.operation}#{self.index}" if self.functional else f"{module}#{self.index}"
 
     @property
-    def label(self) -> str:
+    def short(self) -> str:
         """The name without the call index where it is the first call."""
         return self.name.removesuffix("#0")
+
+    @property
+    def label(self) -> str:
+        """What a reader is shown: `act3`, and `0 (linear)` where the module has only a number for a name."""
+        return f"{self.short} ({self.operation})" if self.module.rpartition(".")[2].isdigit() and not self.functional else self.short
 
     def __str__(self) -> str:
         return self.name

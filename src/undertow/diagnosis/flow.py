@@ -1,0 +1,84 @@
+"""The flow of the backward value through a ledger, and which kind of factor makes it what it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from undertow.foundation import Cause
+from undertow.record import Entry, Ledger, Recording
+
+CRITICAL_EXCESS = math.sqrt(2)
+"""Weights whose factor, with the activation's, exceeds this a layer have at least twice the critical variance."""
+FITTED = 0.1
+"""Once the gradient at the output has fallen to a tenth of its start, the model is fitting and small gradients are due."""
+
+
+def flow(ledger: Ledger) -> float:
+    """Backward rms at the first site over that at the last, without what pooling and slicing do to an rms.
+
+    Scale-free: the loss's scale divides out.  NaN where the last site's backward value is 0 or not finite.
+    """
+    other = ledger.total("other")
+    return ledger.end_to_end / other if other and math.isfinite(other) else ledger.end_to_end
+
+
+def layers(ledger: Ledger) -> int:
+    return ledger.count("weights")
+
+
+def is_fitted(recording: Recording, ledger: Ledger) -> bool:
+    """Whether the gradient that the loss sends back has shrunk to a tenth of the first step's."""
+    start, now = recording.snapshots[0].ledger, ledger
+    if not start.path or not now.path or now is start:
+        return False
+    return now.path[-1].backward_rms < FITTED * start.path[-1].backward_rms
+
+
+def vanishing_cause(ledger: Ledger) -> Cause:
+    """The kind of factor that shrinks the most along the path."""
+    losses = {
+        "activation": _log_total(ledger, "activation"),
+        "weights": _log_total(ledger, "weights"),
+        "depth": _log_total(ledger, "normalisation") + _log_total(ledger, "branching"),
+    }
+    return min(losses, key=lambda cause: losses[cause])  # type: ignore[return-value]
+
+
+def exploding_cause(ledger: Ledger) -> Cause:
+    """Weights are to blame for what exceeds the gain that their activations need; normalisation and residual sums,
+    which grow a little in each layer whatever the weights, for the rest: that is depth."""
+    structure = _log_total(ledger, "normalisation") + _log_total(ledger, "branching")
+    slopes, weights = _log_total(ledger, "activation"), _log_total(ledger, "weights")
+    if slopes > max(weights, structure):
+        return "activation"
+    excess = math.exp((min(slopes, 0.0) + weights) / max(layers(ledger), 1))
+    return "depth" if structure > 0 and excess < CRITICAL_EXCESS else "weights"
+
+
+def _log_total(ledger: Ledger, effect: Any) -> float:
+    factors = [getattr(e, effect) for e in ledger.path]
+    return sum(math.log(f) for f in factors if f > 0 and math.isfinite(f))
+
+
+def account(ledger: Ledger) -> dict[str, Any]:
+    """The numbers that a sentence about the flow is written with."""
+    slopes = [e.slope for e in ledger.path if e.slope is not None]
+    name = slopes[0].activation if slopes else "activation"
+    return {
+        "act": {"sigmoid": "σ", "custom": "f"}.get(name, name),
+        "slope": sum(s.mean for s in slopes) / len(slopes) if slopes else 1.0,
+        "activation": ledger.mean("activation"),
+        "weights": ledger.mean("weights"),
+        "normalisation": ledger.mean("normalisation"),
+        "branching": ledger.mean("branching"),
+        "layers": layers(ledger),
+        "flow": flow(ledger),
+        "first": ledger.path[0].site.label,
+        "last": ledger.path[-1].site.label,
+    }
+
+
+def first_weights(ledger: Ledger) -> Entry:
+    """The first entry of the main path whose operation has weights, else its first."""
+    return next((e for e in ledger.path if e.site.effect == "weights"), ledger.path[0])

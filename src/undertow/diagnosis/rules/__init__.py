@@ -1,0 +1,1 @@
+"""A file a rule; each is found by itself."""

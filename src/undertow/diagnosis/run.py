@@ -1,0 +1,96 @@
+"""`watch` and `examine`: the two ways to a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from undertow.diagnosis.finding import Diagnosis
+from undertow.diagnosis.judge import judge
+from undertow.foundation import InputError
+from undertow.probe import Observer, measure
+from undertow.record import Recording
+
+
+class Run:
+    """A training run under observation; use it as a context manager around the user's own loop."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    @property
+    def recording(self) -> Recording:
+        return self._observer.recording
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_exception: Any) -> None:
+        self.close()
+
+    def log(self, loss: float | Tensor) -> None:
+        """Note the loss of a step for the report; optional."""
+        self.recording.losses.append(float(loss))
+
+    def close(self) -> None:
+        """Take every hook off; the model is as it was before."""
+        self._observer.close()
+
+    def diagnose(self) -> Diagnosis:
+        """What the run shows so far.  Raises NothingObservedError where no backward pass was seen."""
+        return judge(self.recording)
+
+
+def watch(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, budget: float | None = 0.02) -> Run:
+    """Observe a training loop, which stays as it is.
+
+    ::
+
+        with ut.watch(model, optimizer=optimizer) as run:
+            for x, y in batches:
+                ...
+        print(run.diagnose().findings)
+
+    Parameters
+    ----------
+    model:
+        Its forward passes in training mode are seen, with every torch operation in them.
+    optimizer:
+        Its steps are counted; without one, those of every optimizer that holds a parameter of the model.
+    budget:
+        Share of the run's time that whole measurements may cost: the first five steps are always measured, later ones
+        as often as the budget allows.  None measures every step.
+
+    Raises
+    ------
+    ModelError
+        No parameters, or all of them frozen.
+    InputError
+        A budget outside 0 … 1.
+    """
+    if budget is not None and not 0 <= budget <= 1:
+        raise InputError(f"budget={budget!r}", "a share of the run's time between 0 and 1, or None", "budget=0.02")
+    return Run(Observer(model, optimizer, budget))
+
+
+def examine(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Diagnosis:
+    """Diagnose one forward and backward pass; nothing is trained and nothing of the model changed.
+
+    Parameters
+    ----------
+    model:
+        Used in the mode it is in (training or evaluation).
+    batch:
+        `(inputs, target)`, a dict of keywords for the model, or one tensor.
+    loss:
+        `loss(output, target)`, or `loss(model, batch)` where its first parameter is called `model`.
+
+    Raises
+    ------
+    ModelError, BatchError, LossError
+        One of the three cannot be used; the message says what to change.
+    """
+    return judge(measure(model, batch, loss))

@@ -1,0 +1,232 @@
+"""From a trace to a ledger: hooks on the nodes of the autograd graph measure each backward value once, at its node.
+
+A *stop* is a tensor where the account is taken: the output of an observed operation, or a junction, a tensor made by
+plumbing (`x.view(...)`) that several operations read.  Between two stops the graph is a tree, so the gradient that a
+stop hands to an earlier one (its *contribution*) is what flows along one edge.  Hooks on nodes leave the tensors, their
+versions and their in-place use alone, which hooks on modules do not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.utils._pytree import tree_leaves
+
+from undertow.native import statistics
+from undertow.probe.trace import Edge, Operation, Trace, merged
+from undertow.record import Entry, Ledger, NotObserved, Reading, Site
+
+
+@dataclass(eq=False)
+class Stop:
+    """A tensor where the account is taken; `operation` is None for a junction."""
+
+    edges: tuple[Edge, ...]
+    operation: Operation | None = None
+    backward: Reading | None = None
+    received: dict[Stop, Reading] = field(default_factory=dict)
+    """What each later stop handed over, by that stop."""
+    before: list[Stop] = field(default_factory=list)
+    depth: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.operation.site.name if self.operation else "junction"
+
+
+class Account:
+    """Hooks a finished forward pass, listens to its backward pass, and gives its ledger."""
+
+    def __init__(self, trace: Trace, output: Any) -> None:
+        self.trace = trace
+        self._handles: list[Any] = []
+        self._pending: dict[Edge, list[tuple[Stop, Tensor]]] = defaultdict(list)
+        self._parts: dict[Stop, dict[Edge, Reading]] = defaultdict(dict)
+        self._stops: dict[Edge, Stop] = {}
+        self._order: list[Stop] = [Stop(o.edges, o) for o in trace.operations]
+        for stop in self._order:
+            self._stops.update(dict.fromkeys(stop.edges, stop))
+        roots = [Edge(t.grad_fn, t.output_nr) for t in tree_leaves(output) if isinstance(t, Tensor) and t.grad_fn]
+        self._junctions(roots)
+        self._link()
+
+    # ------------------------------------------------------------ before the backward pass
+
+    def _junctions(self, roots: Iterable[Edge]) -> None:
+        """Adds a stop for every plumbed tensor that more than one node reads."""
+        readers: dict[Edge, int] = defaultdict(int)
+        seen: set[Node] = set()
+        todo = [edge.node for edge in [*self._stops, *roots]]
+        while todo:
+            node = todo.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            for edge in _inputs(node):
+                readers[edge] += 1
+                todo.append(edge.node)
+        for edge, count in readers.items():
+            if count > 1 and edge not in self._stops and not _is_leaf(edge.node):
+                self._stops[edge] = Stop((edge,))
+        self._note_custom(seen)
+
+    def _note_custom(self, nodes: set[Node]) -> None:
+        inside = {e.node for e in self._stops}
+        for node in nodes - inside:
+            if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls"):
+                name = type(node).__name__.removesuffix("Backward")
+                reason = "custom autograd.Function: only its backward pass is seen, its factor is counted with the next site"
+                self.trace.not_observed.setdefault(name, NotObserved(name, reason))
+
+    def _link(self) -> None:
+        """Finds the stops before each stop and puts a hook on every node that hands a gradient to one."""
+        readers: dict[Node, list[tuple[int, Edge, Stop]]] = defaultdict(list)
+        for stop in dict.fromkeys(self._stops.values()):
+            todo, seen = [e.node for e in stop.edges], set()
+            while todo:
+                node = todo.pop()
+                if node in seen:
+                    continue
+                seen.add(node)
+                for index, edge in enumerate(_edges(node)):
+                    if edge in self._stops:
+                        earlier = self._stops[edge]
+                        if earlier is not stop:
+                            readers[node].append((index, edge, stop))
+                            stop.before.append(earlier)
+                    elif edge.node is not None:
+                        todo.append(edge.node)
+        guard = self.trace.guard
+        self._handles += [node.register_hook(guard(self._on_reader(found))) for node, found in readers.items()]
+        nodes: dict[Node, list[Edge]] = defaultdict(list)
+        for edge in self._stops:
+            nodes[edge.node].append(edge)
+        self._handles += [node.register_prehook(guard(self._on_stop(edges))) for node, edges in nodes.items()]
+        self._measure_depths()
+
+    def _measure_depths(self) -> None:
+        """The longest way from a first site; operations come in the order of the forward pass, junctions on demand."""
+        done: set[Stop] = set()
+
+        def depth(stop: Stop) -> int:
+            if stop not in done:
+                done.add(stop)
+                stop.depth = max((depth(b) + (b.operation is not None) for b in stop.before), default=0)
+            return stop.depth
+
+        for stop in self._order:
+            depth(stop)
+
+    # ------------------------------------------------------------ during the backward pass
+
+    def _on_reader(self, found: list[tuple[int, Edge, Stop]]) -> Any:
+        def hook(inputs: tuple[Tensor | None, ...], _outputs: Any) -> None:
+            for index, edge, stop in found:
+                gradient = inputs[index] if index < len(inputs) else None
+                if gradient is not None:
+                    self._pending[edge].append((stop, gradient))
+
+        return hook
+
+    def _on_stop(self, edges: list[Edge]) -> Any:
+        def hook(gradients: tuple[Tensor | None, ...]) -> None:
+            for edge in edges:
+                gradient = gradients[edge.output]
+                stop, handed = self._stops[edge], self._pending.pop(edge, [])
+                if gradient is None or edge in self._parts[stop]:  # a second pass through a retained graph
+                    continue
+                total = Reading(*statistics(gradient))
+                self._parts[stop][edge] = total
+                self._receive(stop, gradient, total, handed)
+
+        return hook
+
+    def _receive(self, stop: Stop, gradient: Tensor, total: Reading, handed: list[tuple[Stop, Tensor]]) -> None:
+        by_stop: dict[Stop, list[Tensor]] = defaultdict(list)
+        for later, part in handed:
+            by_stop[later].append(part)
+        for later, parts in by_stop.items():
+            part = parts[0] if len(parts) == 1 else torch.stack([p.detach() for p in parts]).sum(0)
+            same = part.data_ptr() == gradient.data_ptr() and part.shape == gradient.shape
+            stop.received[later] = total if same else Reading(*statistics(part))
+
+    # ------------------------------------------------------------ after it
+
+    @property
+    def complete(self) -> bool:
+        """Whether a backward pass has gone through."""
+        return any(self._parts.values())
+
+    def ledger(self, step: int = 0) -> Ledger:
+        """The entries of all operations that a gradient reached."""
+        for stop, parts in self._parts.items():
+            stop.backward = merged(list(parts.values())) if parts else None
+        reached = [s for s in self._order if s.backward is not None]
+        path = self._main_path(reached)
+        entries = tuple(self._entry(stop, stop in path) for stop in reached)
+        return Ledger(entries, step)
+
+    def close(self) -> None:
+        """Takes the hooks off the graph."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._pending.clear()
+
+    def _main_path(self, reached: list[Stop]) -> set[Stop]:
+        path: set[Stop] = set()
+        stop = max(reversed(reached), key=lambda s: s.depth, default=None)
+        while stop is not None:
+            path.add(stop)
+            stop = _deepest(stop)
+            while stop is not None and stop.operation is None:
+                stop = _deepest(stop)
+        return path
+
+    def _entry(self, stop: Stop, on_path: bool) -> Entry:
+        assert stop.operation is not None
+        operation, factors = stop.operation, {"branching": 1.0, "other": 1.0}
+        later, earlier = stop, _deepest(stop)
+        previous: Site | None = None
+        while earlier is not None:
+            handed = earlier.received[later]
+            effect = operation.site.effect if later is stop else "other"
+            factors[effect] = factors.get(effect, 1.0) * _ratio(handed, later.backward)
+            factors["branching"] *= _ratio(earlier.backward, handed)
+            if earlier.operation is not None:
+                previous = earlier.operation.site
+                break
+            later, earlier = earlier, _deepest(earlier)
+        if previous is None:  # the way ends in a junction of inputs: nothing is before this site
+            factors = {}
+        assert stop.backward is not None
+        return Entry(operation.site, previous, operation.forward, stop.backward, slope=operation.slope, on_path=on_path, **factors)
+
+
+def _deepest(stop: Stop) -> Stop | None:
+    """The stop before on the longest way that the gradient took."""
+    return max((b for b in stop.before if stop in b.received), key=lambda b: b.depth, default=None)
+
+
+def _ratio(a: Reading | None, b: Reading | None) -> float:
+    if a is None or b is None or not b.rms:
+        return float("nan")
+    return a.rms / b.rms
+
+
+def _edges(node: Node) -> list[Edge]:
+    return [Edge(*pair) for pair in node.next_functions]
+
+
+def _inputs(node: Node) -> list[Edge]:
+    return [edge for edge in _edges(node) if edge.node is not None]
+
+
+def _is_leaf(node: Node) -> bool:
+    return hasattr(node, "variable")

@@ -1,0 +1,73 @@
+"""One batch through a model, measured, with the model left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from undertow.foundation import NothingObservedError
+from undertow.native import statistics
+from undertow.probe.account import Account
+from undertow.probe.objective import check_trainable, objective
+from undertow.probe.tap import ForwardTap
+from undertow.record import ParameterReading, Reading, Recording, Snapshot, StepReading
+
+
+def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Recording:
+    """A recording of one forward and backward pass; no parameter, gradient, buffer or random state is changed.
+
+    Raises ModelError, BatchError or LossError where one of the three cannot be used.
+    """
+    check_trainable(model)
+    with _untouched(model):
+        tap = ForwardTap(model, wanted=lambda: True)
+        try:
+            with torch.enable_grad():
+                value = objective(loss)(model, batch)
+            value.backward()
+            return _recording(model, tap.take(), value)
+        finally:
+            tap.close()
+
+
+def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Recording:
+    account = next((a for a in accounts if a.complete), None)
+    if account is None:
+        raise NothingObservedError(
+            "a loss whose gradient reaches no operation inside the model", "a loss of the output of model(...)",
+            "call the model itself (not model.forward or a method of it), and don't detach its output",
+        )
+    trace = account.trace
+    parameters = {
+        name: ParameterReading(Reading(*statistics(p)), None if p.grad is None else Reading(*statistics(p.grad)))
+        for name, p in model.named_parameters()
+        if p.requires_grad and p.numel()
+    }
+    alive = {o.site.name: o.alive for o in trace.operations if o.alive is not None}
+    snapshot = Snapshot(0, account.ledger(), trace.samples, trace.inputs, parameters, alive)
+    norm = sum(r.gradient.norm**2 for r in parameters.values() if r.gradient is not None) ** 0.5
+    steps = [StepReading(0, norm, 0.0)]
+    return Recording(steps, [snapshot], [value.item()], dict(trace.not_observed))
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """Puts gradients, buffers and the random state back at the end."""
+    gradients = [(p, p.grad) for p in model.parameters()]
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)):
+        for p, _ in gradients:
+            p.grad = None
+        try:
+            yield
+        finally:
+            for p, gradient in gradients:
+                p.grad = gradient
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)

@@ -1,0 +1,248 @@
+"""One forward pass under observation: every operation that takes part in the gradient, in the order of the calls."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from undertow.activations import Activation, recognise
+from undertow.native import statistics
+from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, is_weight, operation_name
+from undertow.probe.slopes import Slopes
+from undertow.record import NotObserved, Reading, Site, Slope
+
+
+Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Edge(NamedTuple):
+    """One output of one node of the autograd graph: what identifies a tensor's place in it, also after in-place use."""
+
+    node: Any
+    output: int
+
+
+@dataclass(eq=False)
+class Operation:
+    """One observed call; the backward part is filled in by `probe.account`."""
+
+    site: Site
+    edges: tuple[Edge, ...]
+    forward: Reading
+    slope: Slope | None = None
+    alive: Tensor | None = None
+    """Per unit, whether f′ differs from 0 for any sample."""
+
+
+@dataclass(eq=False)
+class Frame:
+    """A module on the call stack."""
+
+    path: str
+    module: nn.Module
+    call: int
+    opaque: Activation | None = None
+    operations: int = 0
+
+    @property
+    def owns_its_operation(self) -> bool:
+        """Whether the operation seen is what the module is for: nn.Linear and its like, not a user's own forward."""
+        return type(self.module).__module__.startswith("torch.nn") and not any(True for _ in self.module.children())
+
+
+@dataclass(eq=False)
+class Trace:
+    """The operations of one forward pass of `model`, from `watching()` until its end."""
+
+    model: nn.Module
+    slopes: Slopes = field(default_factory=Slopes)
+    guard: Guard = lambda call: call
+    """Wraps whatever of ours runs inside the user's training."""
+    operations: list[Operation] = field(default_factory=list)
+    not_observed: dict[str, NotObserved] = field(default_factory=dict)
+    samples: int = 0
+    inputs: Reading | None = None
+
+    def __post_init__(self) -> None:
+        self._paths = {id(m): name for name, m in self.model.named_modules()}
+        self._stack: list[Frame] = []
+        self._calls: Counter[str] = Counter()
+        self._by_edge: dict[Edge, Operation] = {}
+        self._channels_first: dict[Edge, bool] = {}
+        self._constant: set[Edge] = set()
+        self._busy = False
+
+    @contextmanager
+    def watching(self) -> Iterator[Trace]:
+        """Observe what runs inside the block; the hooks are global, short-lived and leave no trace on the model."""
+        handles = [
+            register_module_forward_pre_hook(self.guard(self.enter)),
+            register_module_forward_hook(self.guard(self._leave), always_call=True),
+        ]
+        try:
+            with _Mode(self):
+                yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    # ------------------------------------------------------------ the module stack
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        path = self._paths.get(id(module), self._stack[-1].path if self._stack else "")
+        opaque = None if type(module).__module__.startswith("torch.nn") else recognise(module)
+        self._stack.append(Frame(path, module, self._calls[path], opaque))
+        self._calls[path] += 1
+        if self.inputs is None:
+            self._note_inputs(args)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not self._stack or self._stack[-1].module is not module:
+            return
+        frame = self._stack.pop()
+        if frame.opaque is not None and isinstance(output, Tensor) and self._taking_part(output):
+            with self._paused():
+                operation = type(module).__name__.lower()
+                site = Site(frame.path, operation, frame.call, "activation")
+                self._record(site, output, self._slope(frame.opaque, args[0]))
+
+    def _note_inputs(self, args: tuple[Any, ...]) -> None:
+        tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.ndim]
+        if tensors:
+            self.samples = tensors[0].shape[0]
+            floating = [t for t in tensors if t.is_floating_point()]
+            self.inputs = Reading(*statistics(floating[0])) if floating else None
+
+    # ------------------------------------------------------------ the operations
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._busy = False
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one torch function and record it; inside an opaque activation module only its own outcome counts."""
+        name = operation_name(function)
+        if self._busy or name in PLUMBING or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
+            return function(*args, **kwargs)
+        if self._is_constant(args):
+            output = function(*args, **kwargs)
+            self._constant |= {Edge(t.grad_fn, t.output_nr) for t in tree_leaves(output) if isinstance(t, Tensor)}
+            return output
+        seen = self.guard(self._before_call)(function, args, kwargs)
+        output = function(*args, **kwargs)
+        if seen is not None:
+            self.guard(self._after_call)(name, args, output, *seen)
+        return output
+
+    def _before_call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
+        """Whether the call is an activation, and its slope: an in-place call is about to overwrite its input."""
+        with self._paused():
+            activation = self.slopes.recognise(function, args, kwargs)
+            return activation is not None, None if activation is None else self._slope(activation, args[0])
+
+    def _after_call(self, name: str, args: tuple[Any, ...], output: Any, is_activation: bool, measured: Any) -> None:
+        if any(isinstance(t, Tensor) and self._taking_part(t) for t in tree_leaves(output)):
+            with self._paused():
+                effect = "activation" if is_activation else effect_of(name, args)
+                self._record(self._site(name, effect), output, measured)
+                if name in FUSED:
+                    self._note(FUSED[name])
+
+    def _is_constant(self, args: tuple[Any, ...]) -> bool:
+        """Whether only parameters go in: a weight being prepared (weight norm, a temperature), no signal."""
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        return bool(tensors) and all(is_weight(t) or Edge(t.grad_fn, t.output_nr) in self._constant for t in tensors)
+
+    def _taking_part(self, tensor: Tensor) -> bool:
+        return (
+            tensor.requires_grad
+            and tensor.is_floating_point()
+            and tensor.grad_fn is not None
+            and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+            and Edge(tensor.grad_fn, tensor.output_nr) not in self._by_edge
+        )
+
+    def _site(self, name: str, effect: Any) -> Site:
+        frame = self._stack[-1] if self._stack else Frame("", self.model, 0)
+        frame.operations += 1
+        if frame.owns_its_operation and frame.operations == 1:
+            return Site(frame.path, name, frame.call, effect)
+        key = f"{frame.path}:{name}"
+        self._calls[key] += 1
+        return Site(frame.path, name, self._calls[key] - 1, effect, functional=True, source=_user_line())
+
+    def _record(self, site: Site, output: Any, measured: tuple[Slope, Tensor] | None) -> None:
+        tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and self._taking_part(t)]
+        slope, alive = measured or (None, None)
+        edges = tuple(Edge(t.grad_fn, t.output_nr) for t in tensors)
+        forward = merged([Reading(*statistics(t)) for t in tensors])
+        operation = Operation(site, edges, forward, slope, alive)
+        self.operations.append(operation)
+        for edge in edges:
+            self._by_edge[edge] = operation
+            self._channels_first[edge] = self._is_channels_first(site, edge)
+
+    def _is_channels_first(self, site: Site, edge: Edge) -> bool:
+        if site.effect == "weights":
+            return site.operation in CHANNELS_FIRST
+        before = [self._channels_first[Edge(*e)] for e in edge.node.next_functions if Edge(*e) in self._channels_first]
+        return any(before)
+
+    def _slope(self, activation: Activation, x: Tensor) -> tuple[Slope, Tensor] | None:
+        edge = Edge(x.grad_fn, x.output_nr) if x.grad_fn is not None else None
+        return self.slopes.measure(activation, x.detach(), self._channels_first.get(edge, x.ndim == 4) if edge else x.ndim == 4)
+
+    def _note(self, reason: str) -> None:
+        path = self._stack[-1].path if self._stack else ""
+        self.not_observed.setdefault(path or "forward", NotObserved(path or "forward", reason))
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.trace = trace
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.trace.call(func, args, kwargs or {})
+
+
+def merged(readings: list[Reading]) -> Reading:
+    """One reading for the several outputs of one operation."""
+    if len(readings) == 1:
+        return readings[0]
+    count = sum(r.count for r in readings)
+    finite = max(count - sum(r.nonfinite for r in readings), 1)
+    weights = [(r.count - r.nonfinite) / finite for r in readings]
+    return Reading(
+        count,
+        sum(w * r.mean for w, r in zip(weights, readings, strict=True)),
+        sum(w * r.rms**2 for w, r in zip(weights, readings, strict=True)) ** 0.5,
+        max(r.max for r in readings),
+        *(sum(getattr(r, name) for r in readings) for name in ("zeros", "nans", "infs", "subnormals")),
+    )
+
+
+def _user_line() -> str | None:
+    """`file.py:12` of the innermost frame that belongs neither to torch nor to us."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith(("torch", "undertow", "contextlib")):
+            return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None
