@@ -1,3 +1,5 @@
+__version__: str
+
 from . import activations as activations
 from . import init as init
 from . import nn as nn

@@ -26,7 +26,7 @@ def exact(tensor: torch.Tensor) -> Statistics:
     return Statistics(
         count=len(values),
         mean=float(sum(finite) / n) if n else math.nan,
-        rms=_root(sum(v * v for v in finite) / n) if n else math.nan,
+        rms=_root(sum((v * v for v in finite), Fraction()) / n) if n else math.nan,
         max=float(max(map(abs, finite))) if n else math.nan,
         zeros=sum(v == 0 for v in finite),
         nans=sum(v != v for v in values),

@@ -17,7 +17,7 @@ KERNEL_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.f
 class Statistics(NamedTuple):
     """What `statistics` returns: the fields of a reading, in its order."""
 
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]: a reading's field, not tuple's method
     mean: float
     rms: float
     max: float
