@@ -125,7 +125,7 @@ class Pointwise(Activation):
     """
 
     exact_autograd: ClassVar[bool] = False
-    """Whether torch's own autograd of `f` is already fast and equal to `df`, so that it is used as it is."""
+    """Whether torch's own autograd of `f` is already fast and `df` to one rounding, so that it is used as it is."""
 
     @abstractmethod
     def f(self, x: Tensor) -> Tensor:

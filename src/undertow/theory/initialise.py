@@ -165,18 +165,19 @@ def _gain(follower: Activation | None, square: float, direction: Direction, norm
 
 
 def _root(h: Callable[[float], float], start: float) -> float:
-    """x > 0 with h(x) = 1, by bisection in log x between brackets grown from the start."""
-    low = high = start
-    while h(low) > 1:
-        low /= 2
-    while h(high) < 1:
-        high *= 2
-    while high / low > 1 + 1e-12:
-        middle = math.sqrt(low * high)
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if h(middle) < 1 else (low, middle)
-    return math.sqrt(low * high)
+    """x > 0 with h(x) = 1, for h that rises from below 1 to above: regula falsi (Illinois) in log h against log x."""
+    a = b = math.log(start)
+    fa = fb = math.log(h(start))
+    while fa * fb > 0:  # grow the bracket to the side of the root
+        a, fa = b, fb
+        b -= math.copysign(0.5, fb)
+        fb = math.log(h(math.exp(b)))
+    while abs(fb) > 1e-13:  # at 1 ± 1e-13 a thousand layers are off by 1e-10
+        c = b - fb * (b - a) / (fb - fa)
+        fc = math.log(h(math.exp(c)))
+        a, fa = (b, fb) if fc * fb < 0 else (a, fa / 2)
+        b, fb = c, fc
+    return math.exp(b)
 
 
 def _fan_in(module: nn.Module) -> float:

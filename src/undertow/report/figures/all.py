@@ -1,0 +1,76 @@
+"""Every figure of the documentation, from measurements made on the spot; nothing is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from undertow.foundation import say
+from undertow.foundation.outputs import writable_folder
+from undertow.probe.graph import sigmoid_chain, tanh_network
+from undertow.record import Ledger
+from undertow.report.figures.backprop import backprop
+from undertow.report.figures.curves import curves
+from undertow.report.figures.depth import depth_profile
+from undertow.report.figures.save import save
+
+_DEPTH, _WIDTH, _INPUTS, _CLASSES, _BATCH = 20, 64, 64, 10, 128
+"""The article's network, 20 layers of 64; inputs and classes as in the 8×8 digits."""
+_SLICE = 8
+"""Sites of the real model that its diagram shows, which is four layers."""
+
+_LAYERS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
+
+
+def write_all(directory: str | Path) -> list[Path]:
+    """Write the curves of all activations, the three backpropagation diagrams and the depth profiles as SVG files.
+
+    Raises
+    ------
+    OutputError
+        If the directory cannot be made or a file cannot be written.
+    """
+    directory = writable_folder(directory)
+    return [save(svg, directory / f"{name}.svg") for name, svg in _figures()]
+
+
+def _figures() -> Iterator[tuple[str, str]]:
+    from undertow.activations import names
+
+    for name in names():
+        yield f"curves-{name}", curves(name)
+    yield "curves-article", curves(["sigmoid", "tanh", "relu", "swish"])
+    yield "backprop-chain", backprop(sigmoid_chain(), say("figures.backprop.chain_title"))
+    yield "backprop-network", backprop(tanh_network(), say("figures.backprop.network_title"))
+    vanishing, exploding = measured("sigmoid"), measured("relu", gain=2 * math.sqrt(2))
+    yield "backprop-model", backprop(vanishing, last=_SLICE - 1)
+    named = {say("figures.depth.vanishing"): vanishing, say("figures.depth.exploding"): exploding}
+    for file, (name, ledger) in zip(("depth-vanishing", "depth-exploding"), named.items(), strict=True):
+        yield file, depth_profile({name: ledger})
+    yield "depth-both", depth_profile(named, say("figures.depth.both_title"))
+
+
+def measured(name: str, gain: float | None = None) -> Ledger:
+    """The ledger of one batch through 20 layers of 64 units; weights ~ N(0, gain²/64), or torch's own without a gain."""
+    from undertow.diagnosis import examine
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        widths = [_INPUTS, *[_WIDTH] * _DEPTH]
+        hidden = [layer for i, o in zip(widths, widths[1:], strict=False)
+                  for layer in (_linear(i, o, gain), _LAYERS[name]())]
+        model = nn.Sequential(*hidden, nn.Linear(_WIDTH, _CLASSES))
+        batch = torch.randn(_BATCH, _INPUTS), torch.randint(_CLASSES, (_BATCH,))
+        return examine(model, batch, nn.functional.cross_entropy).ledger
+
+
+def _linear(inputs: int, outputs: int, gain: float | None) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    if gain is not None:
+        nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs))
+        nn.init.zeros_(layer.bias)
+    return layer

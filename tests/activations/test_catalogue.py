@@ -1,0 +1,175 @@
+"""Every activation of the registry, against its formulas and against what a definition promises."""
+
+import copy
+import dataclasses
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from oracle import ORACLE, exact
+from torch.func import grad, jvp, vmap
+
+from undertow.activations import ACTIVATIONS, Pointwise, Swish, activation, names, recognise, recognise_call
+
+# forward-mode differentiation compiles torch's own decompositions with torch.jit, which torch deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+
+POINTWISE = tuple(n for n in names() if issubclass(ACTIVATIONS[n].definition, Pointwise))
+SPECIAL = (0, 1e-30, 1e-8, 0.1, 1, 1.2784645, 2.3993573, 5, 9.1, 16.7, 20, 37, 44, 60, 79.9, 80.1, 88.5, 89, 95, 103)
+BEYOND = (150, 355, 500, 700, 708, 740)  # where float64 runs out, as 103 is for float32
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def points(dtype: torch.dtype) -> list[float]:
+    random = np.random.default_rng(0).uniform(0, 6, 20)
+    positive = torch.tensor([*SPECIAL, *random, *(BEYOND if dtype == torch.float64 else ())], dtype=dtype).tolist()
+    return sorted({sign * p for p in positive for sign in (-1, 1)})
+
+
+def test_every_pointwise_activation_has_its_formulas():
+    assert set(POINTWISE) == {name for name, _ in ORACLE}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("name", "parameters"), ORACLE, ids=str)
+def test_value_and_derivatives_are_right_to_3_ulp(name, parameters, dtype):
+    act, formulas, xs = activation(name, **dict(parameters)), ORACLE[name, parameters], points(dtype)
+    x, info = torch.tensor(xs, dtype=dtype), torch.finfo(dtype)
+    slacks = exact(formulas.slack, xs)
+    for order, got in enumerate((act(x), act.derivative(x), act.second_derivative(x))):
+        assert got.dtype == dtype
+        for g, e, slack, at in zip(got.tolist(), exact(formulas[order], xs), slacks, xs, strict=True):
+            # below the smallest normal number a result may be flushed to 0
+            allowed = info.eps * (3 * abs(e) + abs(slack[order])) + (info.tiny if abs(e) < info.tiny else 0)
+            assert abs(g - e) <= allowed, (order, at, g, float(e))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", POINTWISE)
+def test_half_precision_is_float32_rounded_once(name, dtype):
+    act, x = activation(name), torch.linspace(-20, 20, 401).to(dtype)
+    for function in (act, act.derivative, act.second_derivative):
+        assert torch.equal(function(x), function(x.float()).to(dtype))
+    x.requires_grad_()
+    act(x).sum().backward()
+    assert torch.equal(x.grad, act.derivative(x.detach()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", POINTWISE)
+def test_limits_and_nan(name, dtype):
+    act, ends = activation(name), torch.tensor([-math.inf, math.inf, math.nan], dtype=dtype)
+    limits = {
+        "sigmoid": (0, 1, 0, 0), "tanh": (-1, 1, 0, 0), "identity": (-math.inf, math.inf, 1, 1),
+        "relu": (0, math.inf, 0, 1), "leaky_relu": (-math.inf, math.inf, 0.01, 1), "elu": (-1, math.inf, 0, 1),
+        "prelu": (-math.inf, math.inf, 0.25, 1), "swish": (0, math.inf, 0, 1),
+    }[name]
+    got = [*act(ends)[:2].tolist(), *act.derivative(ends)[:2].tolist(), *act.second_derivative(ends)[:2].tolist()]
+    assert got == pytest.approx([*limits, 0, 0], rel=1e-6, abs=0)
+    assert all(f(ends)[2].isnan() for f in (act, act.derivative, act.second_derivative))
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_kink_takes_the_derivative_from_the_left(name):
+    act = activation(name)
+    for kink in act.kinks:
+        assert act.derivative(kink) == pytest.approx(act.derivative(kink - 1e-9), abs=1e-8)
+        x = torch.tensor(kink, dtype=torch.float64, requires_grad=True)
+        act(x).backward()
+        assert x.grad.item() == act.derivative(kink)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_autograd_of_the_value_is_the_derivative(name):
+    act = activation(name)
+    x = torch.tensor([*points(torch.float32), 0.0], requires_grad=True)
+    (first,) = torch.autograd.grad(act(x).sum(), x)
+    (second,) = torch.autograd.grad(act.derivative(x).sum(), x)
+    # torch's own backward, where it is used, may round once more
+    ulp, tiny = (torch.finfo().eps, torch.finfo().tiny) if act.exact_autograd else (0.0, 0.0)
+    assert torch.allclose(first, act.derivative(x.detach()), rtol=ulp, atol=tiny)
+    assert torch.equal(second, act.second_derivative(x.detach()))
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_gradcheck_to_the_third_order(name):
+    act, x = activation(name), torch.tensor([-3.1, -0.7, 0.4, 2.2], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(act, x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(act, x)
+    assert torch.autograd.gradcheck(act.derivative, x)
+    assert torch.autograd.gradgradcheck(act.derivative, x)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_function_transforms(name):
+    act, x = activation(name), torch.linspace(-3, 3, 7, dtype=torch.float64)
+    assert torch.equal(vmap(act)(x), act(x))
+    assert torch.allclose(vmap(grad(act))(x), act.derivative(x), rtol=1e-14, atol=0)
+    assert torch.allclose(vmap(grad(grad(act)))(x), act.second_derivative(x), rtol=1e-13, atol=1e-16)
+    y, tangent = jvp(act, (x,), (2 * torch.ones_like(x),))
+    assert torch.equal(y, act(x))
+    assert torch.allclose(tangent, 2 * act.derivative(x), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_works_without_gradients(name):
+    act, x = activation(name), torch.linspace(-3, 3, 7)
+    expected = act(x), act.derivative(x), act.second_derivative(x)
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            got = act(x), act.derivative(x), act.second_derivative(x)
+        assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_shapes_empty_and_strided(name):
+    act = activation(name)
+    assert act(torch.empty(0, 3)).shape == (0, 3)
+    x = torch.randn(4, 6)[:, ::2].T
+    assert torch.equal(act(x), act(x.contiguous()))
+    assert act.derivative(x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", names())
+def test_definition_is_complete(name):
+    act = activation(name)
+    for formula in (act.formula, act.derivative_formula, act.second_derivative_formula):
+        assert "$" not in formula
+        assert formula.count("{") == formula.count("}")
+    assert 1950 < act.reference.year < 2027
+    assert act.reference.authors.split(",")[0] in type(act).__doc__
+    assert "=" in type(act).__doc__.splitlines()[0], "the docstring's first line is the formula"
+    assert all(dataclasses.is_dataclass(type(activation(n))) for n in (name, *act.aliases, *act.presets))
+
+
+@pytest.mark.parametrize("name", names())
+def test_definitions_are_values(name):
+    act = activation(name)
+    for other in (activation(name), copy.deepcopy(act), pickle.loads(pickle.dumps(act))):
+        assert other == act
+        assert hash(other) == hash(act)
+        assert other.label == name
+    assert recognise(name) == act
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        act.name = "other"
+
+
+@pytest.mark.parametrize("name", [n for n in POINTWISE if n != "identity"])
+def test_layer_and_functional_call_are_recognised(name):
+    act, x = activation(name), torch.linspace(-3, 3, 12).reshape(3, 4)
+    layer = act.layer()
+    assert torch.equal(layer(x), act(x))
+    assert torch.allclose(recognise(layer)(x), act(x))
+    called = {"swish": "silu"}.get(name, name)
+    arguments = {"prelu": (torch.tensor([0.25]),)}.get(name, ())
+    assert torch.allclose(recognise_call(called, (x, *arguments))(x), act(x))
+
+
+def test_silu_is_swish_with_beta_one():
+    assert activation("silu") == Swish(beta=1.0) == activation("SiLU") == activation("swish")
