@@ -27,15 +27,20 @@ def skip() -> ComputationGraph:
 GRAPHS = {"chain": sigmoid_chain(), "long": sigmoid_chain(7), "network": tanh_network(), "skip": skip()}
 
 
+def at(element: ElementTree.Element, attribute: str) -> float:
+    return float(element.attrib[attribute])
+
+
 def numbers(svg: str) -> dict[tuple[str, ...], float]:
     """Every printed number by where it stands: ("forward", node), ("backward", node), ("local", source, target)."""
-    found = {}
+    found: dict[tuple[str, ...], float] = {}
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
-        place = tuple(group.get(k) for k in ("data-node", "data-source", "data-target") if group.get(k) is not None)
+        place = tuple(group.attrib[k] for k in ("data-node", "data-source", "data-target") if k in group.attrib)
         for text in group.findall(f"{SVG}text"):
             if text.get("data-value"):
-                assert float(text.text) == pytest.approx(float(text.get("data-value")), rel=1e-6)
-                found[(text.get("class"), *place)] = float(text.text)
+                printed = float(text.text or "")
+                assert printed == pytest.approx(at(text, "data-value"), rel=1e-6)
+                found[(text.get("class", ""), *place)] = printed
     return found
 
 
@@ -62,17 +67,19 @@ def test_numbers_equal_a_plain_run_of_autograd() -> None:
     graph = sigmoid_chain()
     found = numbers(backprop(graph))
     for name, tensor in leaf.items():
-        assert found["backward", str(graph[name].index)] == pytest.approx(tensor.grad.item(), rel=1e-6)
+        assert tensor.grad is not None
+        assert found["backward", str(graph[name].index)] == pytest.approx(float(tensor.grad), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_no_two_texts_overlap(name: str) -> None:
     boxes = []
     for group in ElementTree.fromstring(backprop(GRAPHS[name])).iter(f"{SVG}g"):
-        boxes += [(float(t.get("x")), float(t.get("y")) - 4, CHARACTER * 0.95 * len(t.text), 11.0)
+        boxes += [(at(t, "x"), at(t, "y") - 4, CHARACTER * 0.95 * len(t.text or ""), 11.0)
                   for t in group.findall(f"{SVG}text") if t.get("data-value")]
-        boxes += [(float(r.get("x")) + float(r.get("width")) / 2, float(r.get("y")) + BOX_HEIGHT / 2,
-                   float(r.get("width")), BOX_HEIGHT) for r in group.findall(f"{SVG}rect") if group.get("data-node")]
+        if group.get("data-node"):
+            boxes += [(at(r, "x") + at(r, "width") / 2, at(r, "y") + BOX_HEIGHT / 2, at(r, "width"), BOX_HEIGHT)
+                      for r in group.findall(f"{SVG}rect")]
     for (x, y, w, h), (u, v, s, t) in itertools.combinations(boxes, 2):
         assert abs(x - u) * 2 >= w + s or abs(y - v) * 2 >= h + t
 

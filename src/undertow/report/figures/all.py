@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -55,13 +56,13 @@ def _figures() -> Iterator[tuple[str, str]]:
 
 
 def measured(name: str, gain: float | None = None) -> Ledger:
-    """The ledger of one batch through 20 layers of 64 units; weights ~ N(0, gain²/64), or torch's own without a gain."""
+    """The ledger of one batch through 20 layers of 64 units; weights ~ N(0, gain²/64), torch's own without a gain."""
     from undertow.diagnosis import examine
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         widths = [_INPUTS, *[_WIDTH] * _DEPTH]
-        hidden = [layer for i, o in zip(widths, widths[1:], strict=False)
+        hidden = [layer for i, o in pairwise(widths)
                   for layer in (_linear(i, o, gain), _LAYERS[name]())]
         model = nn.Sequential(*hidden, nn.Linear(_WIDTH, _CLASSES))
         batch = torch.randn(_BATCH, _INPUTS), torch.randint(_CLASSES, (_BATCH,))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from undertow.foundation import InputError, say
-from undertow.record import Entry, Ledger
+from undertow.foundation.numbers import written
 from undertow.probe.graph import ComputationGraph, Node
+from undertow.record import Entry, Ledger
 from undertow.report.figures.diagram import Card, Diagram, Wire, draw
 from undertow.report.figures.split import split_text
-from undertow.foundation.numbers import written
 
 _SIGNS = {"add": "+", "radd": "+", "iadd": "+", "sub": "−", "rsub": "−", "mul": "×", "rmul": "×", "multiply": "×",
-          "div": "÷", "truediv": "÷", "rdiv": "÷", "sigmoid": "σ", "relu": "ReLU", "exp": "exp", "neg": "−", "log": "ln"}
+          "div": "÷", "truediv": "÷", "rdiv": "÷", "sigmoid": "σ", "relu": "ReLU", "neg": "−",
+          "log": "ln"}
 _SQUARE = 2.0
 
 
@@ -79,8 +80,9 @@ def _slice(ledger: Ledger, first: str | int, last: str | int | None) -> Sequence
     start = _place(path, first)
     stop = len(path) - 1 if last is None else _place(path, last)
     if not path or start > stop:
-        raise InputError(f"a slice from {first!r} to {last!r}", f"two of the {len(path)} sites of the main path, in order",
-                         f"first={path[0].site.short!r}, last={path[-1].site.short!r}" if path else "a ledger with sites")
+        instead = f"first={path[0].site.short!r}, last={path[-1].site.short!r}" if path else "a ledger with sites"
+        expected = f"two of the {len(path)} sites of the main path, in order"
+        raise InputError(f"a slice from {first!r} to {last!r}", expected, instead)
     return path[start:stop + 1]
 
 
@@ -95,7 +97,7 @@ def _place(path: Sequence[Entry], site: str | int) -> int:
 
 
 def _of_ledger(entries: Sequence[Entry], title: str) -> Diagram:
-    cards = tuple(Card(i, e.site.label, e.forward_rms, e.backward_rms, "operation", f"{e.site.name} · {e.site.operation}")
+    cards = tuple(Card(i, e.site.label, e.forward_rms, e.backward_rms, hint=f"{e.site.name} · {e.site.operation}")
                   for i, e in enumerate(entries))
     wires = tuple(Wire(i, i + 1, e.factor, split_text(e)) for i, e in enumerate(entries[1:]))
     description = say("figures.backprop.slice_description", first=entries[0].site.label, last=entries[-1].site.label,

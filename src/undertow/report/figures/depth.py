@@ -96,5 +96,6 @@ def _underflow(axes: Axes) -> None:
 def _description(ledgers: Mapping[str, Ledger]) -> str:
     return " ".join(
         say("figures.depth.description", name=name or say("figures.depth.model"), layers=len(found),
-            last=written(found[-1].backward_rms), first=written(found[0].backward_rms), factor=written(per_layer(found)))
+            last=written(found[-1].backward_rms), first=written(found[0].backward_rms),
+            factor=written(per_layer(found)))
         for name, ledger in ledgers.items() if (found := layers(ledger)))

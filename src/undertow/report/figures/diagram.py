@@ -108,8 +108,9 @@ class _Drawing:
             beside = [c for c in self.diagram.cards if self.layout.column[c.key] in (column - 1, column)]
             pills = [self._pill_width(w) for w in self.diagram.wires if self.layout.column[w.target] == column]
             boxes = max((self.box_width[c.key] for c in beside), default=0.0)
-            values = max((CHARACTER * len(exact(v)) for c in beside for v in (c.forward, c.backward or 0.0)), default=0.0)
-            found.append(found[-1] + max(boxes + stretch * (max(pills, default=0.0) + 26), values + 34))
+            digits = max((len(exact(v)) for c in beside for v in (c.forward, c.backward or 0.0)), default=0)
+            gap = stretch * (max(pills, default=0.0) + 26)
+            found.append(found[-1] + max(boxes + gap, CHARACTER * digits + 34))
         return found
 
     @staticmethod
@@ -185,8 +186,9 @@ class _Drawing:
             middle = (x0 + x1) / 2
             path += f" C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
         x, y = points[-1]
+        tip = f"M{x - 7:.1f} {y - 4:.1f} L{x:.1f} {y:.1f} L{x - 7:.1f} {y + 4:.1f} Z"
         svg.add(wires, "path", d=path, stroke="#8794a1", stroke_width=1.4)
-        svg.add(wires, "path", d=f"M{x - 7:.1f} {y - 4:.1f} L{x:.1f} {y:.1f} L{x - 7:.1f} {y + 4:.1f} Z", fill="#8794a1")
+        svg.add(wires, "path", d=tip, fill="#8794a1")
         if wire.local is not None:
             self._pill(picture, wire)
 

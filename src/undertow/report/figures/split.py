@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from undertow.foundation import EFFECTS, say
-from undertow.record import Entry
 from undertow.foundation.numbers import written
+from undertow.record import Entry
 
 
 def split_text(entry: Entry) -> str:

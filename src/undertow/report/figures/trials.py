@@ -32,7 +32,7 @@ def trials(verdicts: Verdicts, cures: Sequence[str] | None = None, title: str | 
     """
     chosen = [verdicts[name] for name in cures] if cures else [v for v in verdicts if v.curves][:_SHOWN]
     if not verdicts.control_curves and not chosen:
-        raise InputError("verdicts without a loss curve", "at least one trial that ran", "ut.cure(make, seeds=(0, 1, 2))")
+        raise InputError("verdicts without a loss curve", "at least one trial that ran", "ut.cure(make)")
     with styled():
         figure, (axes,) = canvas(height=3.9)
         _band(axes, say("figures.trials.control"), verdicts.control_curves, MUTED, dashed=True)
