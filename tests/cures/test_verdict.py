@@ -86,3 +86,5 @@ def test_ranking_lookup_and_language():
         assert verdicts["c"].says == "치료됨"
         assert verdicts["learning_rate ×10"].says == "적용할 수 없음"
     assert Verdicts(ranked(given[:1]), (0.1,), ((),), (0,), 1, "metric").best is None
+
+

@@ -41,6 +41,9 @@ class Cure(ABC):
     label_format: ClassVar[str] = "{name}"
     settings: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     """The knobs with which a search tries it, one trial each."""
+    changes_network: ClassVar[bool] = False
+    """Whether it makes another network of it, which may need another learning rate: a search that can't prove it at
+    the user's rate tries it once more at a tenth."""
 
     @property
     def label(self) -> str:

@@ -43,10 +43,6 @@ class Trial:
     def kinds(self) -> frozenset[str]:
         return frozenset(f.kind for f in self.findings or ())
 
-    @property
-    def critical(self) -> frozenset[str]:
-        return frozenset(f.kind for f in self.findings or () if f.severity == "critical")
-
 
 def run(training: Training, steps: int | None = None, *, seed: int = 0, cure: Cure | None = None,
         diagnose: bool = True, guarded: bool = True) -> Trial:

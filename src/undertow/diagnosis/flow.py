@@ -24,7 +24,8 @@ def flow(ledger: Ledger) -> float:
 
 
 def layers(ledger: Ledger) -> int:
-    return ledger.count("weights")
+    """How many layers of weights the backward value passes on its way to the first site."""
+    return sum(e.site.effect == "weights" and e.previous is not None for e in ledger.path)
 
 
 def is_fitted(recording: Recording, ledger: Ledger) -> bool:

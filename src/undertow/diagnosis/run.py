@@ -33,7 +33,7 @@ class Run:
 
     def log(self, loss: float | Tensor) -> None:
         """Note the loss of a step for the report; optional."""
-        self.recording.losses.append(float(loss))
+        self.recording.losses.append(loss.item() if isinstance(loss, Tensor) else float(loss))
 
     def close(self) -> None:
         """Take every hook off; the model is as it was before."""

@@ -26,6 +26,7 @@ class BatchNorm(Cure):
     name = "batch_norm"
     reference = Reference("Ioffe and Szegedy", 2015, "Batch normalization", "1502.03167")
     treats = ("vanishing", "exploding", "saturated", "dead")
+    changes_network = True
 
     def applies(self, training: Training) -> str | None:
         return norm_refused(training)

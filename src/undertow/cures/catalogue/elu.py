@@ -29,6 +29,7 @@ class ELU(Cure):
     reference = Reference("Clevert, Unterthiner and Hochreiter", 2015,
                           "Fast and accurate deep network learning by exponential linear units (ELUs)", "1511.07289")
     treats = ("vanishing", "saturated", "dead")
+    changes_network = True
     alpha: float = 1.0
 
     def applies(self, training: Training) -> str | None:

@@ -30,6 +30,7 @@ class LeakyReLU(Cure):
     reference = Reference("Maas, Hannun and Ng", 2013,
                           "Rectifier nonlinearities improve neural network acoustic models")
     treats = ("vanishing", "saturated", "dead")
+    changes_network = True
     slope: float = 0.01
 
     def applies(self, training: Training) -> str | None:

@@ -29,6 +29,7 @@ class ReLU(Cure):
     name = "relu"
     reference = Reference("Glorot, Bordes and Bengio", 2011, "Deep sparse rectifier neural networks")
     treats = ("vanishing", "saturated")
+    changes_network = True
 
     def applies(self, training: Training) -> str | None:
         return swap_refused(training, nn.ReLU)

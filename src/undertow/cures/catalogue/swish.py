@@ -28,6 +28,7 @@ class Swish(Cure):
     name = "swish"
     reference = Reference("Ramachandran, Zoph and Le", 2017, "Searching for activation functions", "1710.05941")
     treats = ("vanishing", "saturated", "dead")
+    changes_network = True
 
     def applies(self, training: Training) -> str | None:
         return swap_refused(training, nn.SiLU)
