@@ -72,6 +72,11 @@ def test_depth_profile_counts_what_no_log_scale_shows(ledger) -> None:
     assert "1 layers at exactly 0 or not finite" in texts(depth_profile(Ledger((blank, *ledger.entries[1:]))))
 
 
+def test_depth_profile_of_a_gradient_that_is_gone(ledger) -> None:
+    gone = Ledger(tuple(replace(e, backward=replace(e.backward, rms=0.0)) for e in ledger.entries))
+    assert "20 layers at exactly 0 or not finite" in texts(depth_profile(gone))
+
+
 def test_depth_profile_needs_a_layer() -> None:
     with pytest.raises(InputError):
         depth_profile({})

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # The smallest positive normal numbers: 2⁻¹⁴ for float16, 2⁻¹²⁶ for float32 and for bfloat16, which has the same
 # exponent (IEEE 754-2019, table 3.5; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322).
 UNDERFLOW = {"float16": 2.0**-14, "float32, bfloat16": 2.0**-126}
+_LABEL = 0.08
+"""Room right of the last layer for its number, as a share of the layers; chosen by eye."""
 _MARKED_LAYERS = 40
 """Beyond so many points the markers would hide the line."""
 
@@ -45,6 +47,7 @@ def depth_profile(ledgers: Ledger | Mapping[str, Ledger], title: str | None = No
         axes.set_ylabel(say("figures.depth.backward"))
         axes.set_title(title or say("figures.depth.title"))
         axes.margins(x=0.04, y=0.12)
+        axes.set_xlim(right=axes.get_xlim()[1] + _LABEL * max(len(layers(ledger)) for ledger in named.values()))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside lower center", ncols=1)
         return picture(figure, title or say("figures.depth.title"), _description(named))
@@ -75,11 +78,11 @@ def _line(axes: Axes, name: str, entries: list[Entry], colour: str) -> None:
     axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=": ".join(p for p in parts[:2] if p)
               + "".join(f"; {p}" for p in parts[2:]), marker="o" if len(points) <= _MARKED_LAYERS else "", markersize=4)
     rising = len(points) > 1 and points[-1][1] > points[0][1]
-    for (x, y), side in ((points[0], 1), (points[-1], -1)) if len(points) > 1 else [(p, 1) for p in points]:
-        # under the line where it comes up from the left, above it otherwise
-        lift = -13 if rising == (side == 1) else 7
-        axes.annotate(written(y, 2), (x, y), textcoords="offset points", xytext=(6 * side, lift),
-                      ha="left" if side == 1 else "right", fontsize=8.5, color=colour)
+    for x, y in (points[0], points[-1]) if len(points) > 1 else points:
+        # right of its point, on the side that the line does not take; the last one stands past the line's end
+        lift = -12 if rising else 5
+        axes.annotate(written(y, 2), (x, y), textcoords="offset points", xytext=(7, lift), ha="left", fontsize=8.5,
+                      color=colour, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
 
 
 def _underflow(axes: Axes) -> None:
