@@ -76,13 +76,16 @@ def test_constants_and_unused_inputs() -> None:
     assert [n.name for n in graph.nodes] == ["x", "", ""]
 
 
-@pytest.mark.parametrize(("compute", "error"), [
-    (lambda x: torch.stack([x, x]), InputError),
-    (lambda x: (x * 2).add_(1), InputError),
-    (lambda x: 3.0, LossError),
-    (lambda x: x.detach() * 2, LossError),
-    (lambda x: torch.ones((), requires_grad=True), LossError),
-])
+@pytest.mark.parametrize(
+    ("compute", "error"),
+    [
+        (lambda x: torch.stack([x, x]), InputError),
+        (lambda x: (x * 2).add_(1), InputError),
+        (lambda x: 3.0, LossError),
+        (lambda x: x.detach() * 2, LossError),
+        (lambda x: torch.ones((), requires_grad=True), LossError),
+    ],
+)
 def test_what_cannot_be_recorded_is_refused(compute, error) -> None:
     with pytest.raises(error, match=r"got .*expected .*Try: "):
         ComputationGraph.record(compute, x=1.0)

@@ -120,9 +120,9 @@ class Observer:
         if not complete:
             return
         alive: dict[str, torch.Tensor] = {}
-        for operation in (o for a in complete for o in a.trace.operations if o.alive is not None):
-            name = operation.site.name
-            alive[name] = operation.alive | alive[name] if name in alive else operation.alive
+        for name, mask in ((o.site.name, o.alive) for a in complete for o in a.trace.operations):
+            if mask is not None:
+                alive[name] = alive[name] | mask if name in alive else mask
         first = complete[0]
         self.recording.snapshots.append(
             Snapshot(self.step, first.ledger(self.step), sum(a.trace.samples for a in complete), first.trace.inputs,
@@ -130,8 +130,7 @@ class Observer:
         )
 
     def _fail(self, error: Exception) -> None:
-        self.failure = error
-        self._tap.leave()
+        self.failure = error  # the tap leaves at the forward's end: inside a call, torch has taken its mode off the stack
         message = f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
         self.recording.not_observed["undertow"] = NotObserved("undertow", message)
         warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -146,5 +145,5 @@ def _total_norm(optimizer: torch.optim.Optimizer) -> float:
     gradients = [g.coalesce().values() if g.is_sparse else g for g in gradients]
     if not gradients:
         return math.nan
-    norms = torch.stack([n.double() for n in torch._foreach_norm(gradients)])
+    norms = torch.stack([n.double() for n in torch._foreach_norm(gradients)])  # pyright: ignore
     return torch.linalg.vector_norm(norms).item()

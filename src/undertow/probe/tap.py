@@ -18,14 +18,14 @@ class ForwardTap:
     """Fills `accounts` with one account for each forward pass that `wanted()` and that takes part in autograd."""
 
     def __init__(self, model: nn.Module, wanted: Callable[[], bool], guard: Guard = lambda call: call) -> None:
-        """`guard` wraps the two hooks; the observer's keeps our errors out of the user's loop."""
+        """`guard` wraps what is ours in the two hooks; the observer's keeps our errors out of the user's loop."""
         self.model, self.wanted, self._guard = model, wanted, guard
         self.accounts: list[Account] = []
         self._slopes = Slopes()
         self._open: tuple[Trace, ExitStack] | None = None
         self._handles = [
             model.register_forward_pre_hook(_Hook(guard(self._before))),
-            model.register_forward_hook(_Hook(guard(self._after)), always_call=True),
+            model.register_forward_hook(_Hook(self._after), always_call=True),
         ]
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -37,8 +37,12 @@ class ForwardTap:
         self._open = trace, stack
 
     def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        trace = self.leave()
-        if trace is not None and trace.operations:
+        trace = self.leave()  # unguarded: after an error of ours the mode must still come off the stack
+        if trace is not None:
+            self._guard(self._open_account)(trace, output)
+
+    def _open_account(self, trace: Trace, output: Any) -> None:
+        if trace.operations:
             self.accounts.append(Account(trace, output))
 
     def leave(self) -> Trace | None:
