@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
-from undertow.cures.catalogue.learning_rate import LearningRate
 from undertow.cures.cure import Cure, NotApplicableError, chosen, failure
 from undertow.cures.progress import Advance, progress_bar
 from undertow.cures.seeding import random_state_kept, seed_everything
@@ -18,7 +17,7 @@ from undertow.cures.verdict import Verdict, Verdicts, judge, not_applicable, ran
 from undertow.foundation import InputError, UndertowError
 
 Make = Callable[[int], Training]
-SLOWER = 0.1
+SLOWER = "learning_rate ×0.1"
 """The second rate for a changed network.  Origin: rates are searched by decades (Bengio 2012, arXiv:1206.5533)."""
 
 
@@ -127,19 +126,18 @@ class _Search:
         found: list[Verdict] = []
         try:
             for candidate in candidates:
-                found.append(self._with_its_rate(candidate, control))
+                found.append(self._verdict(candidate, control))
+                found[-1] = self._slower(candidate, found[-1], control)
         except KeyboardInterrupt:
             return found, True
         return found, False
 
-    def _with_its_rate(self, candidate: Cure, control: list[Trial]) -> Verdict:
-        """The verdict at the user's rate or, where that proves nothing for another network, the better of it and one
-        at a tenth: the textbook change can fail only because the rate suited the old network."""
-        verdict = self._verdict(candidate, control)
-        slower = Together((candidate, LearningRate(SLOWER)))
-        if not candidate.changes_network or verdict.outcome not in ("no effect", "harmed"):
-            return verdict
-        if slower.applies(self._fresh(self.seeds[0])):
+    def _slower(self, candidate: Cure, verdict: Verdict, control: list[Trial]) -> Verdict:
+        """The verdict, or a better one at a tenth of the rate where the first proves nothing for another network: the
+        textbook change can fail only because the rate suited the old one."""
+        slower = Together((candidate, *chosen(SLOWER)))
+        proven = verdict.outcome not in ("no effect", "harmed")
+        if proven or not candidate.changes_network or slower.applies(self._fresh(self.seeds[0])):
             return verdict
         self.advance(slower.label, -len(self.seeds))  # so many trials more than the bar was told
         return ranked([verdict, self._verdict(slower, control)])[0]

@@ -13,9 +13,10 @@ from torch import nn
 
 from undertow.cures import Verdicts, cure
 from undertow.demo.networks import BATCH, DEPTH, RATE, WIDTH, exploding_network, sigmoid_network, training
-from undertow.diagnosis import Diagnosis, watch
+from undertow.diagnosis import Diagnosis, examine, watch
 from undertow.foundation import current_language, language, say
 from undertow.foundation.outputs import writable
+from undertow.record import Ledger
 from undertow.report import compose, print_document
 from undertow.report import document as tree
 from undertow.report.figures import backprop, curves, depth_profile, trials
@@ -59,8 +60,8 @@ def _vanishing(console: Console) -> list[tree.Block]:
     cured = [tree.Heading(say("demo.cures")), compose.verdict_table(verdicts), *_best(verdicts)]
     _show(console, cured)
     return [
-        *fails, tree.Figure(curves("sigmoid"), say("demo.curve_caption"), say("demo.curve_caption")),
-        tree.Figure(backprop(diagnosis.first_ledger, first=0, last=5), say("demo.slice_caption"), say("demo.slice_caption")),
+        *fails, _figure(curves("sigmoid"), "demo.curve_caption"),
+        _figure(backprop(diagnosis.first_ledger, first=0, last=5), "demo.slice_caption"),
         *cured, _trials_figure(verdicts),
     ]
 
@@ -78,15 +79,17 @@ def _exploding(console: Console) -> list[tree.Block]:
     cured = [tree.Heading(say("demo.cures_twin")), compose.verdict_table(verdicts), *_best(verdicts),
              tree.Callout(say("demo.relu_lesson"), "neutral")]
     _show(console, cured)
-    both = {say("demo.vanishing.short"): _first_ledger(sigmoid_network), say("demo.exploding.short"): diagnosis.first_ledger}
-    figure = tree.Figure(depth_profile(both), say("demo.depth_caption"), say("demo.depth_caption"))
+    vanishing, exploding = say("demo.vanishing.short"), say("demo.exploding.short")
+    both = {vanishing: _first_ledger(sigmoid_network), exploding: diagnosis.first_ledger}
+    figure = _figure(depth_profile(both), "demo.depth_caption")
     return [*fails, figure, *cured, _trials_figure(verdicts)]
 
 
 def _train(network: Callable[[], nn.Module]) -> tuple[Diagnosis, float, float]:
     """One seed under watch, as the user's own loop would: the diagnosis, the held-out accuracy and the seconds."""
     began, task = perf_counter(), training(network, seed=0)
-    assert task.metric is not None and isinstance(task.batches, list)
+    assert task.metric is not None
+    assert isinstance(task.batches, list)
     with watch(task.model, task.optimizer) as observed:
         for x, y in task.batches:
             task.optimizer.zero_grad()
@@ -97,9 +100,7 @@ def _train(network: Callable[[], nn.Module]) -> tuple[Diagnosis, float, float]:
     return observed.diagnose(), task.metric(task.model), perf_counter() - began
 
 
-def _first_ledger(network: Callable[[], nn.Module]):
-    from undertow.diagnosis import examine
-
+def _first_ledger(network: Callable[[], nn.Module]) -> Ledger:
     task = training(network, seed=0, steps=1)
     assert isinstance(task.batches, list)
     return examine(task.model, task.batches[0], task.loss).ledger
@@ -121,7 +122,11 @@ def _best(verdicts: Verdicts) -> list[tree.Block]:
 
 def _trials_figure(verdicts: Verdicts) -> tree.Figure:
     shown = [v.cure for v in verdicts if v.curves][:4]
-    return tree.Figure(trials(verdicts, shown), say("demo.trials_caption"), say("demo.trials_caption"))
+    return _figure(trials(verdicts, shown), "demo.trials_caption")
+
+
+def _figure(svg: str, caption: str) -> tree.Figure:
+    return tree.Figure(svg, say(caption), say(caption))
 
 
 def _show(console: Console, blocks: list[tree.Block]) -> None:

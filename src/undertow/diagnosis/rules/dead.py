@@ -11,7 +11,7 @@ from torch import Tensor
 from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause, Kind
+from undertow.foundation import Cause
 from undertow.record import Entry, Recording, Snapshot
 
 CURES: dict[Cause, tuple[str, ...]] = {
@@ -55,7 +55,7 @@ class Dead(Rule):
     """
 
     kind = "dead"
-    explains: tuple[Kind, ...] = ("vanishing",)
+    explains = ("vanishing",)
 
     share: float = 0.5
     """Origin: half of a layer's width lost; healthy ReLU layers lose up to a tenth (empirical)."""

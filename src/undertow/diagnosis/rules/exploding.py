@@ -11,7 +11,6 @@ from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.flow import account, exploding_cause, first_weights, flow
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Kind
 from undertow.record import Recording
 
 CURES = {
@@ -58,7 +57,7 @@ class Exploding(Rule):
     """
 
     kind = "exploding"
-    explains: tuple[Kind, ...] = ("nonfinite", "saturated", "dead")
+    explains = ("nonfinite", "saturated", "dead")
 
     threshold: float = 100.0
     """Origin: a first layer that needs a rate a hundred times lower than the last is outside the usual two decades

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause, Kind
+from undertow.foundation import Cause
 from undertow.record import Entry, Recording, Snapshot
 
 CURES: dict[Cause, tuple[str, ...]] = {
@@ -56,7 +56,7 @@ class Nonfinite(Rule):
     """
 
     kind = "nonfinite"
-    explains: tuple[Kind, ...] = ("vanishing", "dead", "saturated")
+    explains = ("vanishing", "dead", "saturated")
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         step = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)

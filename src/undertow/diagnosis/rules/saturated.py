@@ -10,7 +10,7 @@ from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.flow import is_fitted
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause, Kind
+from undertow.foundation import Cause
 from undertow.record import Entry, Recording, Snapshot
 
 CURES = {
@@ -53,7 +53,7 @@ class Saturated(Rule):
     """
 
     kind = "saturated"
-    explains: tuple[Kind, ...] = ("vanishing", "exploding")
+    explains = ("vanishing", "exploding")
 
     share: float = 0.7
     """Origin: a standard normal input leaves 3 % of tanh's derivatives flat; 70 % takes ten times its spread."""

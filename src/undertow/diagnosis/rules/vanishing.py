@@ -10,7 +10,6 @@ from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.flow import account, first_weights, flow, is_fitted, vanishing_cause
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Kind
 from undertow.record import Recording, Snapshot
 
 CURES = {
@@ -56,7 +55,7 @@ class Vanishing(Rule):
     """
 
     kind = "vanishing"
-    explains: tuple[Kind, ...] = ("dead", "saturated")
+    explains = ("dead", "saturated")
 
     threshold: float = 1e-3
     """Origin: the share of a weight's size that one update usually changes, and three decades are also what float16's
