@@ -16,6 +16,7 @@ from undertow.activations.normalising import Softmax as Softmax
 from undertow.activations.base import ACTIVATIONS as ACTIVATIONS
 from undertow.activations.base import Activation as Activation
 from undertow.activations.base import Pointwise as Pointwise
+from undertow.activations.base import applied as applied
 from undertow.activations.custom import Custom as Custom
 from undertow.activations.layer import ActivationLayer as ActivationLayer
 from undertow.activations.layer import FunnelReLU as FunnelReLU

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from undertow.activations.autograd import rung, slope
 from undertow.activations.kinds import Numeric, rounded_once, through
@@ -138,13 +139,18 @@ class Pointwise(Activation):
         return slope(self.df, x)
 
     def __call__(self, x: Numeric) -> Numeric:
-        return through(self._value, x)
+        return through(self._seen, x)
 
     def derivative(self, x: Numeric) -> Numeric:
         return through(lambda t: self._at(t)._derivative(t, 1), x)
 
     def second_derivative(self, x: Numeric) -> Numeric:
         return through(lambda t: self._at(t)._derivative(t, 2), x)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        if has_torch_function_unary(x):
+            return handle_torch_function(applied, (x,), x, self)
+        return self._value(x)
 
     def _value(self, x: Tensor) -> Tensor:
         act = self._at(x)
@@ -164,6 +170,11 @@ class Pointwise(Activation):
             return self
         wide = widened_like(x)
         return dataclasses.replace(self, **{n: wide(v) for n, v in tensors.items()})  # pyright: ignore
+
+
+def applied(x: Tensor, act: Pointwise) -> Tensor:
+    """act(x) as a torch function: what a TorchFunctionMode sees, which an autograd.Function alone would hide."""
+    return act._value(x)
 
 
 def widened_like(x: Tensor) -> Callable[[Tensor], Tensor]:

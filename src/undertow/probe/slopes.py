@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from undertow.activations import Activation, Pointwise, Traits, recognise_call, traits
+from undertow.activations import Activation, Pointwise, Traits, applied, recognise_call, traits
 from undertow.probe.operations import operation_name
 from undertow.record import Slope
 
@@ -27,6 +27,8 @@ class Slopes:
         """The activation that this call computes on a floating tensor, or None."""
         if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point():
             return None
+        if function is applied:
+            return args[1]
         plain = (args[1:], tuple(kwargs.items()))
         if any(isinstance(v, Tensor) for v in args[1:]) or any(isinstance(v, Tensor) for v in kwargs.values()):
             return recognise_call(operation_name(function), args, kwargs)

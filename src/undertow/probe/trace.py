@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from undertow.activations import Activation, recognise
+from undertow.activations import Activation, applied, recognise
 from undertow.native import statistics
 from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, is_weight, operation_name
 from undertow.probe.slopes import Slopes
@@ -136,7 +136,7 @@ class Trace:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one torch function and record it; inside an opaque activation module only its own outcome counts."""
-        name = operation_name(function)
+        name = args[1].name if function is applied else operation_name(function)
         if self._busy or name in PLUMBING or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
             return function(*args, **kwargs)
         if self._is_constant(args):
@@ -173,7 +173,7 @@ class Trace:
             tensor.requires_grad
             and tensor.is_floating_point()
             and tensor.grad_fn is not None
-            and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+            and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # pyright: ignore
             and Edge(tensor.grad_fn, tensor.output_nr) not in self._by_edge
         )
 
