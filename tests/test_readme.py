@@ -1,0 +1,93 @@
+"""What the README tells a reader to type works, and both languages tell the same."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+import undertow as ut
+from undertow.cli.main import main
+from undertow.foundation import Cause, Kind, Severity
+
+ROOT = Path(__file__).parents[1]
+READMES = ("README.md", "README.ko.md")
+
+
+def blocks(readme: str, language: str) -> list[str]:
+    """The fenced blocks of one language, in order."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S)
+
+
+EXAMINE, WATCH = blocks("README.md", "python")
+COMMANDS = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("undertow")]
+
+
+@pytest.mark.parametrize("language", ["python", "text", "sh"])
+def test_both_languages_show_the_same_code(language):
+    english, korean = (blocks(readme, language) for readme in READMES)
+    assert english
+    assert english == korean
+
+
+def test_python_lines_print_what_the_readme_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMINE, {})
+    assert capsys.readouterr().out == blocks("README.md", "text")[0]
+    assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_watch_lines_run_around_a_training_loop(capsys):
+    model = nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(64, 64), nn.Sigmoid())])
+    data = [(torch.randn(32, 64), torch.randint(0, 10, (32,))) for _ in range(3)]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    names = {"ut": ut, "model": model, "optimizer": optimizer, "batches": data, "loss": nn.CrossEntropyLoss()}
+    exec(WATCH, names)
+    assert "kind='vanishing'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_shell_lines_run(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = shlex.split(line)[1:]
+    if arguments == ["demo"]:
+        arguments.append("--help")  # the demo itself takes a minute, and has a test of its own
+    assert main(arguments) == 0
+    assert capsys.readouterr().out
+    written = arguments[arguments.index("-o") + 1] if "-o" in arguments else None
+    assert [p.name for p in tmp_path.iterdir()] == ([written] if written else [])
+
+
+def test_make_targets_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    named = [line.split()[1] for line in blocks("README.md", "sh")[0].splitlines()]
+    assert named == ["demo", "test"]
+    assert set(named) <= set(targets)
+
+
+@pytest.mark.parametrize("page", [*READMES, *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_to_files_that_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/article.md", "docs/article.ko.md"])
+def test_the_articles_table_names_every_test_and_no_other(page):
+    defined = set(re.findall(r"^def (test_\w+)", (ROOT / "tests/article/test_article.py").read_text("utf-8"), re.M))
+    assert set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text(encoding="utf-8"))) == defined
+
+
+def test_ledger_page_prints_what_it_shows(capsys):
+    exec(blocks("docs/ledger.md", "python")[0], {})
+    assert capsys.readouterr().out == blocks("docs/ledger.md", "text")[0]
+
+
+def test_diagnosis_page_explains_every_word():
+    page = (ROOT / "docs/diagnosis.md").read_text(encoding="utf-8")
+    words = {*get_args(Kind), *get_args(Severity), *get_args(Cause)} - {"none"}
+    assert {word for word in words if f"`{word}`" not in page} == set()
