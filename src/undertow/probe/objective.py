@@ -44,16 +44,16 @@ def objective(loss: Callable[..., Tensor]) -> Objective:
 def check_trainable(model: nn.Module) -> None:
     """Raises ModelError for a model in which nothing can be trained."""
     if not isinstance(model, nn.Module):
-        raise ModelError(f"a {type(model).__name__}", "an nn.Module", "pass the model itself, not its output or its class")
+        raise ModelError(_a(type(model).__name__), "an nn.Module", "pass the model itself, not its output or its class")
     parameters = list(model.parameters())
     if not parameters:
         raise ModelError(
-            f"a {type(model).__name__} without parameters", "a model with weights to train",
+            f"{_a(type(model).__name__)} without parameters", "a model with weights to train",
             "register the layers as attributes or in nn.ModuleList, not in a plain list",
         )
     if not any(p.requires_grad for p in parameters):
         raise ModelError(
-            f"a {type(model).__name__} with all {len(parameters)} parameters frozen", "at least one with requires_grad",
+            f"{_a(type(model).__name__)} with all {len(parameters)} parameters frozen", "at least one with requires_grad",
             "model.requires_grad_(True), or thaw the layers that you train",
         )
 
@@ -130,12 +130,16 @@ def _scalar(value: Any) -> Tensor:
 def describe(thing: Any) -> str:
     """A short description for an error: kind, dtype and shape."""
     if isinstance(thing, Tensor):
-        return f"a {str(thing.dtype).removeprefix('torch.')} tensor of shape {tuple(thing.shape)}"
+        return f"{_a(str(thing.dtype).removeprefix('torch.'))} tensor of shape {tuple(thing.shape)}"
     if isinstance(thing, tuple | list):
-        return f"a {type(thing).__name__} of {', '.join(map(describe, thing))}"
+        return f"{_a(type(thing).__name__)} of {', '.join(map(describe, thing))}"
     if isinstance(thing, Mapping):
         return f"a dict with {', '.join(map(str, thing))}"
-    return f"a {type(thing).__name__}"
+    return _a(type(thing).__name__)
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[:1].lower() in 'aeio' else 'a'} {word}"
 
 
 def _first_line(error: Exception) -> str:

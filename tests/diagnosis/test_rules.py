@@ -1,0 +1,168 @@
+"""Every rule, found by the registry, against its own examples and its own page."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import string
+from dataclasses import fields
+from functools import cache
+from itertools import pairwise
+from typing import Any, get_args
+
+import pytest
+
+from undertow.cures import CURES, all_cures
+from undertow.diagnosis import Diagnosis, Finding, Rule, all_rules, judge, watch
+from undertow.diagnosis.judge import PRECEDENCE, root_causes
+from undertow.diagnosis.rule import SECTIONS, Example
+from undertow.foundation import Cause, Kind, language
+from undertow.foundation.messages import LANGUAGES, catalogue
+from undertow.record import Recording
+
+RULES = pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.kind)
+
+
+def recorded(example: Example) -> Recording:
+    with watch(example.model, example.optimizer, budget=None) as run:
+        for inputs, target in example.batches:
+            example.optimizer.zero_grad()
+            example.loss(example.model(inputs), target).backward()
+            example.optimizer.step()
+    return run.recording
+
+
+@cache
+def sick(kind: str) -> Recording:
+    return recorded(next(r for r in all_rules() if r.kind == kind).sick())
+
+
+def module_of(rule: Rule) -> Any:
+    return inspect.getmodule(type(rule))
+
+
+def causes_of(rule: Rule) -> tuple[str, ...]:
+    """The causes that a rule can name: the keys of its table of cures."""
+    return tuple(module_of(rule).CURES)
+
+
+def test_the_first_five_kinds_have_a_rule() -> None:
+    assert {"vanishing", "exploding", "saturated", "dead", "nonfinite"} <= {r.kind for r in all_rules()}
+    assert {r.kind for r in all_rules()} <= set(get_args(Kind))
+
+
+@RULES
+def test_the_sick_example_gives_its_kind(rule: Rule) -> None:
+    found = judge(sick(rule.kind)).findings
+    assert rule.kind in [f.kind for f in found]
+
+
+@RULES
+def test_the_healthy_example_gives_nothing_at_all(rule: Rule) -> None:
+    diagnosis = judge(recorded(rule.healthy()))
+    assert diagnosis.findings == ()
+    assert diagnosis.healthy
+
+
+@RULES
+def test_a_finding_says_where_since_when_why_and_what_helps(rule: Rule) -> None:
+    recording = sick(rule.kind)
+    for finding in rule.check(recording):
+        assert finding.kind == rule.kind
+        assert finding.cause in causes_of(rule)
+        assert finding.where in {e.site.label for s in recording.snapshots for e in s.ledger}
+        assert 0 <= finding.step <= recording.last_step
+        assert not all(e.within for e in finding.evidence)
+        for code in LANGUAGES:
+            with language(code):
+                texts = [finding.title, finding.because, finding.overturned_by]
+                texts += [e.text for e in (*finding.evidence, *finding.counter_evidence)]
+                assert all(text and "{" not in text for text in texts)
+                assert finding.where in finding.title
+
+
+@RULES
+def test_the_page_has_every_section_in_order(rule: Rule) -> None:
+    lines = inspect.cleandoc(type(rule).__doc__ or "").split("\n")
+    headings = [a for a, b in pairwise(lines) if b and set(b) == {"-"} and len(a) == len(b)]
+    assert tuple(headings) == SECTIONS
+    at = [lines.index(h) for h in headings] + [len(lines)]
+    assert all(any(lines[a + 2 : b]) for a, b in pairwise(at))
+
+
+@RULES
+def test_every_threshold_says_where_it_comes_from(rule: Rule) -> None:
+    source = ast.parse(inspect.getsource(module_of(rule)))
+    body = next(n for n in source.body if isinstance(n, ast.ClassDef) and n.name == type(rule).__name__).body
+    labelled = {
+        a.target.id
+        for a, b in pairwise(body)
+        if isinstance(a, ast.AnnAssign) and isinstance(a.target, ast.Name) and _text(b).startswith("Origin: ")
+    }
+    assert {f.name for f in fields(rule)} <= labelled  # type: ignore[arg-type]
+
+
+def _text(node: ast.stmt) -> str:
+    constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return str(node.value.value) if constant else ""  # type: ignore[union-attr]
+
+
+@RULES
+def test_every_cure_that_it_names_exists(rule: Rule) -> None:
+    all_cures()
+    for cause, names in module_of(rule).CURES.items():
+        assert cause in get_args(Cause)
+        assert [n for n in names if n not in CURES] == []
+    for finding in rule.check(sick(rule.kind)):
+        assert finding.cures == module_of(rule).CURES[finding.cause]
+
+
+def filled(message: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(message) if name}
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+@RULES
+def test_every_cause_has_a_sentence_that_its_values_fill(rule: Rule, code: str) -> None:
+    messages, finding = catalogue(code), next(iter(rule.check(sick(rule.kind))))
+    for key in ("title", "overturned_by", *causes_of(rule)):
+        sentence = messages[f"findings.{rule.kind}.{key}"]
+        assert sentence.strip()
+        assert filled(sentence) <= {"where", "step", *finding.values}
+    for evidence in (*finding.evidence, *finding.counter_evidence):
+        assert messages[f"evidence.{evidence.name}"]
+        assert not evidence.origin or messages[f"origin.{evidence.origin}"]
+
+
+@RULES
+def test_what_a_rule_explains_and_its_rank_are_kinds(rule: Rule) -> None:
+    assert rule.kind in PRECEDENCE
+    assert set(rule.explains) <= set(PRECEDENCE) - {rule.kind}
+
+
+def finding(kind: Kind, step: int) -> Finding:
+    return Finding(kind, "warning", "weights", "0 (linear)", step)
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        ([("vanishing", 0), ("saturated", 0)], ["saturated"]),
+        ([("saturated", 3), ("vanishing", 0)], ["vanishing"]),
+        ([("nonfinite", 4), ("exploding", 0), ("dead", 2)], ["exploding"]),
+        ([("nonfinite", 0), ("exploding", 2)], ["nonfinite", "exploding"]),
+        ([("dead", 0)], ["dead"]),
+        ([], []),
+    ],
+)
+def test_symptoms_are_folded_into_what_began_before_them(found: list[tuple[Kind, int]], kept: list[str]) -> None:
+    assert [f.kind for f in root_causes([finding(*f) for f in found])] == kept
+
+
+def test_a_diagnosis_lists_the_critical_first() -> None:
+    diagnosis = judge(sick("exploding"))
+    assert isinstance(diagnosis, Diagnosis)
+    order = ["critical", "warning", "note"]
+    assert [f.severity for f in diagnosis.findings] == sorted((f.severity for f in diagnosis.findings), key=order.index)
+    assert not diagnosis.healthy
+    assert (diagnosis.steps, diagnosis.measured) == (8, 8)
