@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.optim.optimizer as torch_optimizer
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
-from torch.optim import optimizer as torch_optimizer
 from watched_runs import MODELS, OPTIMIZERS, Job
 
 from undertow.diagnosis import examine, watch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +16,7 @@ def reading(rms: float = 1.0, **more: float) -> Reading:
     return Reading(**({"count": 10, "mean": 0.0, "rms": rms, "max": rms} | more))  # type: ignore[arg-type]
 
 
-def chain(*steps: tuple[Effect, dict[str, float]], last: float = 1.0) -> Ledger:
+def chain(*steps: tuple[Effect, Mapping[Any, float]], last: float = 1.0) -> Ledger:
     """A first linear site, then one site a step; backward values as the factors say."""
     sites = [Site("in", "linear", 0, "weights")] + [
         Site(f"m{i}", "op", 0, effect) for i, (effect, _) in enumerate(steps)
@@ -22,9 +24,13 @@ def chain(*steps: tuple[Effect, dict[str, float]], last: float = 1.0) -> Ledger:
     size, entries = last, []
     for index in range(len(steps), 0, -1):
         factors = steps[index - 1][1]
-        entries.append(Entry(sites[index], sites[index - 1], reading(), reading(size), **factors))
+        entries.append(Entry(sites[index], sites[index - 1], reading(), reading(size), **cast(Any, factors)))
         size *= math.prod(factors.values())
     return Ledger((Entry(sites[0], None, reading(), reading(size)), *reversed(entries)))
+
+
+def step(slope: float) -> tuple[Effect, Mapping[Any, float]]:
+    return "activation", {"activation": slope}
 
 
 @pytest.mark.parametrize(
@@ -79,12 +85,12 @@ def test_the_mean_is_geometric_over_the_operations_of_that_kind() -> None:
 
 @pytest.mark.parametrize(("factors", "mean"), [((0.0, 0.5), 0.0), ((0.5, math.nan), 0.5), ((math.nan, math.nan), 1.0)])
 def test_a_gradient_that_was_cut_off_has_a_mean_all_the_same(factors: tuple[float, float], mean: float) -> None:
-    ledger = chain(*(("activation", {"activation": f}) for f in factors))
+    ledger = chain(*[step(f) for f in factors])
     assert ledger.mean("activation") == mean
 
 
 def test_a_long_chain_of_tiny_factors_does_not_underflow_in_its_mean() -> None:
-    ledger = chain(*[("activation", {"activation": 1e-20})] * 40)
+    ledger = chain(*[step(1e-20)] * 40)
     assert ledger.mean("activation") == pytest.approx(1e-20)
 
 
