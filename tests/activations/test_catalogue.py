@@ -66,9 +66,14 @@ def test_half_precision_is_float32_rounded_once(name, dtype):
 def test_limits_and_nan(name, dtype):
     act, ends = activation(name), torch.tensor([-math.inf, math.inf, math.nan], dtype=dtype)
     limits = {
-        "sigmoid": (0, 1, 0, 0), "tanh": (-1, 1, 0, 0), "identity": (-math.inf, math.inf, 1, 1),
-        "relu": (0, math.inf, 0, 1), "leaky_relu": (-math.inf, math.inf, 0.01, 1), "elu": (-1, math.inf, 0, 1),
-        "prelu": (-math.inf, math.inf, 0.25, 1), "swish": (0, math.inf, 0, 1),
+        "sigmoid": (0, 1, 0, 0),
+        "tanh": (-1, 1, 0, 0),
+        "identity": (-math.inf, math.inf, 1, 1),
+        "relu": (0, math.inf, 0, 1),
+        "leaky_relu": (-math.inf, math.inf, 0.01, 1),
+        "elu": (-1, math.inf, 0, 1),
+        "prelu": (-math.inf, math.inf, 0.25, 1),
+        "swish": (0, math.inf, 0, 1),
     }[name]
     got = [*act(ends)[:2].tolist(), *act.derivative(ends)[:2].tolist(), *act.second_derivative(ends)[:2].tolist()]
     assert got == pytest.approx([*limits, 0, 0], rel=1e-6, abs=0)
@@ -108,7 +113,7 @@ def test_gradcheck_to_the_third_order(name):
 
 @pytest.mark.parametrize("name", POINTWISE)
 def test_function_transforms(name):
-    act, x = activation(name), torch.linspace(-3, 3, 7, dtype=torch.float64)
+    act, x = activation(name), torch.linspace(-3, 3, 8, dtype=torch.float64)
     assert torch.equal(vmap(act)(x), act(x))
     assert torch.allclose(vmap(grad(act))(x), act.derivative(x), rtol=1e-14, atol=0)
     assert torch.allclose(vmap(grad(grad(act)))(x), act.second_derivative(x), rtol=1e-13, atol=1e-16)

@@ -20,8 +20,13 @@ FLOATS = st.sampled_from(["float16", "float32", "float64"])
 def test_dtype_and_shape_of_arrays_are_kept(data, name):
     dtype = data.draw(FLOATS)
     width = np.dtype(dtype).itemsize * 8
-    x = data.draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
-                             elements=st.floats(-100, 100, width=width)))
+    x = data.draw(
+        hnp.arrays(
+            dtype,
+            hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+            elements=st.floats(-100, 100, width=width),
+        )
+    )
     act = activation(name)
     for function in (act, act.derivative, act.second_derivative):
         y = function(x)
@@ -57,11 +62,22 @@ def test_numpy_views_of_any_layout_and_byte_order():
         assert np.array_equal(Sigmoid()(view), 1 / (1 + np.exp(-view)))
 
 
-@pytest.mark.parametrize(("x", "got"), [
-    (torch.arange(3), "int64"), (torch.ones(2, dtype=torch.bool), "bool"), (torch.ones(2, dtype=torch.cfloat), "complex64"),
-    (np.arange(3), "int64"), (np.ones(2, dtype=np.longdouble), "float128|longdouble|float64"), (np.ones(2, dtype=complex), "complex128"),
-    (True, "bool"), ("0.5", "str"), ([0.5], "list"), (None, "NoneType"), (1j, "complex"),
-])
+@pytest.mark.parametrize(
+    ("x", "got"),
+    [
+        (torch.arange(3), "int64"),
+        (torch.ones(2, dtype=torch.bool), "bool"),
+        (torch.ones(2, dtype=torch.cfloat), "complex64"),
+        (np.arange(3), "int64"),
+        (np.ones(2, dtype=np.longdouble), "float128|longdouble|float64"),
+        (np.ones(2, dtype=complex), "complex128"),
+        (True, "bool"),
+        ("0.5", "str"),
+        ([0.5], "list"),
+        (None, "NoneType"),
+        (1j, "complex"),
+    ],
+)
 def test_other_kinds_are_refused_with_a_way_out(x, got):
     for function in (Sigmoid(), Sigmoid().derivative, Sigmoid().second_derivative):
         with pytest.raises(InputError, match=rf"(?s)got .*({got}).*expected .*Try: "):

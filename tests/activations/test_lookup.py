@@ -33,7 +33,9 @@ def test_unknown_name_has_the_nearest():
 
 
 def test_unknown_parameter_says_which_there_are():
-    with pytest.raises(InputError, match=r"'gamma' for 'swish'; expected one of beta. Try: activation\('swish', beta=1.0\)"):
+    with pytest.raises(
+        InputError, match=r"'gamma' for 'swish'; expected one of beta. Try: activation\('swish', beta=1.0\)"
+    ):
         activation("swish", gamma=1.0)
     with pytest.raises(InputError, match="relu has none"):
         activation("relu", slope=0.1)
@@ -52,15 +54,18 @@ def test_not_a_name():
 
 def test_a_definition_needs_a_docstring():
     with pytest.raises(TypeError, match="docstring"):
+
         @define("undocumented")
         class Undocumented(Pointwise):
             def f(self, x):
                 return x
+
     assert "undocumented" not in names()
 
 
 def test_a_name_can_be_taken_once():
     with pytest.raises(ValueError, match="two activations named 'relu'"):
+
         @define("relu")
         class Again(Pointwise):
             """f(x) = x"""
@@ -72,7 +77,7 @@ def test_a_name_can_be_taken_once():
 def test_instances_with_tensors_are_never_compared():
     beta = torch.tensor([1.0, 2.0])
     a, b = Swish(beta=beta), Swish(beta=beta.clone())
-    assert a == a  # noqa: PLR0124
+    assert a == a
     assert a != b
     assert a != ReLU()
     assert len({a, b}) == 2

@@ -7,7 +7,6 @@ import torch
 from undertow.activations import Softmax
 from undertow.foundation import InputError
 
-
 # forward-mode differentiation compiles torch's own decompositions with torch.jit, which torch deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 

@@ -6,19 +6,49 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from undertow.activations import ELU, Custom, LeakyReLU, PReLU, ReLU, Sigmoid, Softmax, Swish, Tanh, recognise, recognise_call
+from undertow.activations import (
+    ELU,
+    Custom,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Swish,
+    Tanh,
+    recognise,
+    recognise_call,
+)
 from undertow.activations.recognise import _MODULES
 
 X = torch.linspace(-4, 4, 24).reshape(2, 3, 4)
 MODULES = [
-    (nn.ReLU(inplace=True), ReLU()), (nn.Sigmoid(), Sigmoid()), (nn.Tanh(), Tanh()), (nn.SiLU(), Swish()),
-    (nn.LeakyReLU(0.2), LeakyReLU(0.2)), (nn.ELU(0.5), ELU(0.5)), (nn.Softmax(dim=2), Softmax(2)),
+    (nn.ReLU(inplace=True), ReLU()),
+    (nn.Sigmoid(), Sigmoid()),
+    (nn.Tanh(), Tanh()),
+    (nn.SiLU(), Swish()),
+    (nn.LeakyReLU(0.2), LeakyReLU(0.2)),
+    (nn.ELU(0.5), ELU(0.5)),
+    (nn.Softmax(dim=2), Softmax(2)),
     (nn.RReLU(0.1, 0.3).eval(), LeakyReLU(0.2)),
 ]
 CUSTOM = [
-    nn.ReLU6(), nn.GELU(), nn.GELU("tanh"), nn.SELU(), nn.CELU(0.5), nn.Softplus(2.0), nn.Mish(), nn.Hardtanh(-2, 2),
-    nn.Hardswish(), nn.Hardsigmoid(), nn.LogSigmoid(), nn.Softsign(), nn.Tanhshrink(), nn.Softshrink(0.3),
-    nn.Hardshrink(), nn.Threshold(0.5, -1.0),
+    nn.ReLU6(),
+    nn.GELU(),
+    nn.GELU("tanh"),
+    nn.SELU(),
+    nn.CELU(0.5),
+    nn.Softplus(2.0),
+    nn.Mish(),
+    nn.Hardtanh(-2, 2),
+    nn.Hardswish(),
+    nn.Hardsigmoid(),
+    nn.LogSigmoid(),
+    nn.Softsign(),
+    nn.Tanhshrink(),
+    nn.Softshrink(0.3),
+    nn.Hardshrink(),
+    nn.Threshold(0.5, -1.0),
 ]
 
 
@@ -62,10 +92,24 @@ class Other(nn.ReLU):
         return torch.sin(x)
 
 
-@pytest.mark.parametrize("thing", [
-    nn.Linear(2, 2), nn.Identity(), nn.BatchNorm1d(2), nn.Dropout(), nn.LogSoftmax(dim=1), nn.Sequential(nn.ReLU()), Other(),
-    nn.RReLU(), "no such name", 3, None, torch.relu, nn.ReLU,
-])
+@pytest.mark.parametrize(
+    "thing",
+    [
+        nn.Linear(2, 2),
+        nn.Identity(),
+        nn.BatchNorm1d(2),
+        nn.Dropout(),
+        nn.LogSoftmax(dim=1),
+        nn.Sequential(nn.ReLU()),
+        Other(),
+        nn.RReLU(),
+        "no such name",
+        3,
+        None,
+        torch.relu,
+        nn.ReLU,
+    ],
+)
 def test_what_is_no_activation(thing):
     assert recognise(thing) is None
 
@@ -88,17 +132,55 @@ class Seen(TorchFunctionMode):
 
 
 CALLS = [
-    lambda x: F.relu(x), lambda x: F.relu(x, inplace=True), lambda x: x.relu_(), lambda x: x.clamp(min=0), lambda x: torch.clamp(x, 0),
-    lambda x: x.clamp_min(0.0), lambda x: x.clamp_(0), lambda x: F.leaky_relu(x, 0.2), lambda x: F.leaky_relu(x, negative_slope=0.3),
-    lambda x: F.leaky_relu_(x, 0.2), lambda x: F.elu(x, alpha=0.5), lambda x: F.elu_(x), lambda x: F.silu(x, inplace=True),
-    lambda x: torch.sigmoid(x), lambda x: x.sigmoid_(), lambda x: F.tanh(x), lambda x: x.tanh_(), lambda x: F.softmax(x, dim=1),
-    lambda x: torch.softmax(x, -1), lambda x: x.softmax(2), lambda x: F.rrelu(x), lambda x: F.gelu(x, approximate="tanh"),
-    lambda x: F.selu(x), lambda x: F.celu(x, 0.5), lambda x: F.softplus(x, 2, 10), lambda x: F.mish(x, inplace=True),
-    lambda x: F.hardtanh(x, -2, 2), lambda x: F.hardtanh_(x), lambda x: F.relu6(x), lambda x: F.hardswish(x), lambda x: F.hardsigmoid(x),
-    lambda x: F.logsigmoid(x), lambda x: F.softsign(x), lambda x: F.tanhshrink(x), lambda x: F.softshrink(x, 0.2),
-    lambda x: F.hardshrink(x), lambda x: F.threshold(x, 0.1, 2.0), lambda x: x.abs_(), lambda x: abs(x), lambda x: x.exp(),
-    lambda x: torch.sin(x), lambda x: x**2, lambda x: x.pow(3), lambda x: torch.square(x), lambda x: torch.erf(x),
-    lambda x: torch.clamp(x, -1, 1), lambda x: x.clamp_max(1.0), lambda x: torch.special.expit(x), lambda x: torch.atan(x),
+    lambda x: F.relu(x),
+    lambda x: F.relu(x, inplace=True),
+    lambda x: x.relu_(),
+    lambda x: x.clamp(min=0),
+    lambda x: torch.clamp(x, 0),
+    lambda x: x.clamp_min(0.0),
+    lambda x: x.clamp_(0),
+    lambda x: F.leaky_relu(x, 0.2),
+    lambda x: F.leaky_relu(x, negative_slope=0.3),
+    lambda x: F.leaky_relu_(x, 0.2),
+    lambda x: F.elu(x, alpha=0.5),
+    lambda x: F.elu_(x),
+    lambda x: F.silu(x, inplace=True),
+    lambda x: torch.sigmoid(x),
+    lambda x: x.sigmoid_(),
+    lambda x: F.tanh(x),
+    lambda x: x.tanh_(),
+    lambda x: F.softmax(x, dim=1),
+    lambda x: torch.softmax(x, -1),
+    lambda x: x.softmax(2),
+    lambda x: F.rrelu(x),
+    lambda x: F.gelu(x, approximate="tanh"),
+    lambda x: F.selu(x),
+    lambda x: F.celu(x, 0.5),
+    lambda x: F.softplus(x, 2, 10),
+    lambda x: F.mish(x, inplace=True),
+    lambda x: F.hardtanh(x, -2, 2),
+    lambda x: F.hardtanh_(x),
+    lambda x: F.relu6(x),
+    lambda x: F.hardswish(x),
+    lambda x: F.hardsigmoid(x),
+    lambda x: F.logsigmoid(x),
+    lambda x: F.softsign(x),
+    lambda x: F.tanhshrink(x),
+    lambda x: F.softshrink(x, 0.2),
+    lambda x: F.hardshrink(x),
+    lambda x: F.threshold(x, 0.1, 2.0),
+    lambda x: x.abs_(),
+    lambda x: abs(x),
+    lambda x: x.exp(),
+    lambda x: torch.sin(x),
+    lambda x: x**2,
+    lambda x: x.pow(3),
+    lambda x: torch.square(x),
+    lambda x: torch.erf(x),
+    lambda x: torch.clamp(x, -1, 1),
+    lambda x: x.clamp_max(1.0),
+    lambda x: torch.special.expit(x),
+    lambda x: torch.atan(x),
 ]
 
 
@@ -113,17 +195,43 @@ def test_calls_are_replayed_out_of_place(call):
 
 
 def test_prelu_call():
-    assert torch.equal(recognise_call("prelu", (X, torch.tensor([0.1, 0.2, 0.3])))(X), F.prelu(X, torch.tensor([0.1, 0.2, 0.3])))
+    assert torch.equal(
+        recognise_call("prelu", (X, torch.tensor([0.1, 0.2, 0.3])))(X), F.prelu(X, torch.tensor([0.1, 0.2, 0.3]))
+    )
 
 
-@pytest.mark.parametrize(("name", "args", "kwargs"), [
-    ("relu", (), {}), ("relu", (3,), {}), ("relu", (torch.arange(3),), {}), ("relu", (X.to(torch.cfloat),), {}), (None, (X,), {}),
-    ("pow", (2, X), {}), ("pow", (X, X), {}), ("pow", (X,), {}), ("clamp", (X,), {}), ("clamp", (X, X), {}), ("clamp_min", (X,), {}),
-    ("leaky_relu", (X, "steep"), {}), ("leaky_relu", (X, X), {}), ("prelu", (X,), {}), ("prelu", (X, 0.1), {}),
-    ("elu", (X, None), {}), ("softmax", (X, "last"), {}), ("rrelu", (X, 0.1, 0.3, True), {}), ("threshold", (X,), {}),
-    ("gelu", (X,), {"approximate": object()}), ("add", (X, X), {}), ("linear", (X, X), {}), ("log_softmax", (X, 1), {}),
-    ("__rpow__", (X, 2), {}), ("dropout", (X,), {}), ("_", (X,), {}), ("__get__", (X,), {}),
-])
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"),
+    [
+        ("relu", (), {}),
+        ("relu", (3,), {}),
+        ("relu", (torch.arange(3),), {}),
+        ("relu", (X.to(torch.cfloat),), {}),
+        (None, (X,), {}),
+        ("pow", (2, X), {}),
+        ("pow", (X, X), {}),
+        ("pow", (X,), {}),
+        ("clamp", (X,), {}),
+        ("clamp", (X, X), {}),
+        ("clamp_min", (X,), {}),
+        ("leaky_relu", (X, "steep"), {}),
+        ("leaky_relu", (X, X), {}),
+        ("prelu", (X,), {}),
+        ("prelu", (X, 0.1), {}),
+        ("elu", (X, None), {}),
+        ("softmax", (X, "last"), {}),
+        ("rrelu", (X, 0.1, 0.3, True), {}),
+        ("threshold", (X,), {}),
+        ("gelu", (X,), {"approximate": object()}),
+        ("add", (X, X), {}),
+        ("linear", (X, X), {}),
+        ("log_softmax", (X, 1), {}),
+        ("__rpow__", (X, 2), {}),
+        ("dropout", (X,), {}),
+        ("_", (X,), {}),
+        ("__get__", (X,), {}),
+    ],
+)
 def test_odd_calls_are_none(name, args, kwargs):
     assert recognise_call(name, args, kwargs) is None
 

@@ -18,13 +18,26 @@ KNOWN = {
     "leaky_relu": Traits(1, 0.01, 1, False, False, False, True, False, False, (-INF, INF), (-INF, INF)),
     "elu": Traits(1, 0, 1, True, False, False, True, False, False, (-1, INF), (-1, INF)),
     # the zeros of Swish″ at ±2.3993573 and of Swish′ at −1.2784645
-    "swish": Traits(1.0998393201, -0.0998393201, 1.0998393201, True, False, False, False, False, False, (0, INF),
-                    (-0.2784645428, INF)),
+    "swish": Traits(
+        1.0998393201,
+        -0.0998393201,
+        1.0998393201,
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+        (0, INF),
+        (-0.2784645428, INF),
+    ),
 }
 
 
 def same(a: Traits, b: Traits) -> bool:
-    flat = [[v for field in vars(t).values() for v in (field if isinstance(field, tuple) else (field,))] for t in (a, b)]
+    flat = [
+        [v for field in vars(t).values() for v in (field if isinstance(field, tuple) else (field,))] for t in (a, b)
+    ]
     return flat[0] == pytest.approx(flat[1], abs=1e-9)
 
 
@@ -48,7 +61,9 @@ def test_parameters():
 
 
 def test_torchs_own():
-    assert same(traits(recognise(nn.Hardtanh())), Traits(1, 0, 1, True, True, True, True, True, False, (-1, 1), (-1, 1)))
+    assert same(
+        traits(recognise(nn.Hardtanh())), Traits(1, 0, 1, True, True, True, True, True, False, (-1, 1), (-1, 1))
+    )
     assert traits(recognise(nn.GELU())).highest == pytest.approx(1.1289041452, abs=1e-9)
     softsign = traits(recognise(nn.Softsign()))
     assert softsign.saturating

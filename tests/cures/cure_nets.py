@@ -38,17 +38,20 @@ def mlp(act: type[nn.Module] = nn.Sigmoid, depth: int = 3) -> nn.Sequential:
 
 
 def nested() -> nn.Sequential:
-    return nn.Sequential(nn.Sequential(nn.Linear(6, 8), nn.Sigmoid()), nn.Sequential(nn.Linear(8, 8), nn.Sigmoid()),
-                         nn.Linear(8, 3))
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(6, 8), nn.Sigmoid()), nn.Sequential(nn.Linear(8, 8), nn.Sigmoid()), nn.Linear(8, 3)
+    )
 
 
 def cnn() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 5, 3), nn.Tanh(), nn.Flatten(),
-                         nn.Linear(20, 3))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 5, 3), nn.Tanh(), nn.Flatten(), nn.Linear(20, 3)
+    )
 
 
-def training(model: nn.Module, *, shape: tuple[int, ...] = (6,), lr: float = 0.1, batches: int = 10,
-             **more: Any) -> Training:
+def training(
+    model: nn.Module, *, shape: tuple[int, ...] = (6,), lr: float = 0.1, batches: int = 10, **more: Any
+) -> Training:
     """Ten batches of a learnable rule: the class is the sign pattern of the first two inputs."""
     x = torch.randn(batches, 16, *shape, generator=torch.Generator().manual_seed(7))
     flat = x.flatten(2)

@@ -69,8 +69,13 @@ def test_the_patch_does_what_apply_does(cure: Cure, make):
 @pytest.mark.parametrize("name", SWAPS)
 def test_a_swap_replaces_every_hidden_activation(name: str):
     assert kinds(one(name).apply(fresh(nested)).model).count(SWAPS[name].__name__) == 2
-    assert kinds(one(name).apply(fresh(Named)).model) == ["Linear", SWAPS[name].__name__, "Linear",
-                                                         SWAPS[name].__name__, "Linear"]
+    assert kinds(one(name).apply(fresh(Named)).model) == [
+        "Linear",
+        SWAPS[name].__name__,
+        "Linear",
+        SWAPS[name].__name__,
+        "Linear",
+    ]
 
 
 @pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Softmax(1), nn.Tanh(), nn.Sequential(nn.Sigmoid(), nn.Flatten())])
@@ -167,8 +172,10 @@ def test_state_of_the_optimizer_goes_with_its_parameters():
     given.optimizer.step()
     kept = one("batch_norm").apply(given)
     weight = kept.model.get_parameter("0.weight")
-    assert torch.equal(kept.optimizer.state[weight]["momentum_buffer"],
-                       given.optimizer.state[given.model.get_parameter("0.weight")]["momentum_buffer"])
+    assert torch.equal(
+        kept.optimizer.state[weight]["momentum_buffer"],
+        given.optimizer.state[given.model.get_parameter("0.weight")]["momentum_buffer"],
+    )
     assert not one("relu").apply(given).optimizer.state
 
 

@@ -6,8 +6,9 @@ from undertow.cures.progress import progress_bar
 from undertow.foundation import language
 
 
-@pytest.mark.parametrize(("wanted", "terminal", "shown"),
-                         [(True, True, True), (False, True, False), (True, False, False)])
+@pytest.mark.parametrize(
+    ("wanted", "terminal", "shown"), [(True, True, True), (False, True, False), (True, False, False)]
+)
 def test_the_bar_is_for_terminals(monkeypatch, capsys, wanted: bool, terminal: bool, shown: bool):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")

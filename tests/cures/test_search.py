@@ -57,9 +57,14 @@ def digits(seed: int, depth: int = 12, width: int = 64) -> Training:
     x, y = x[order], y[order].long()
     layers = [m for i in range(depth) for m in (nn.Linear(width if i else 64, width), nn.Sigmoid())]
     model = nn.Sequential(*layers, nn.Linear(width, 10))
-    batches = [(x[i % 1400:i % 1400 + 64], y[i % 1400:i % 1400 + 64]) for i in range(0, 64 * 150, 64)]
-    return Training(model, torch.optim.SGD(model.parameters(), lr=0.02), nn.functional.cross_entropy, batches,
-                    metric=lambda m: (m(x[1464:]).argmax(1) == y[1464:]).float().mean())  # pyright: ignore
+    batches = [(x[i % 1400 : i % 1400 + 64], y[i % 1400 : i % 1400 + 64]) for i in range(0, 64 * 150, 64)]
+    return Training(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.02),
+        nn.functional.cross_entropy,
+        batches,
+        metric=lambda m: (m(x[1464:]).argmax(1) == y[1464:]).float().mean(),
+    )  # pyright: ignore
 
 
 def test_relu_with_matched_weights_cures_a_deep_sigmoid_network_on_real_digits():
@@ -142,19 +147,22 @@ def test_without_diagnosis_nothing_is_called_cured():
     assert verdicts["relu"].outcome in ("helped", "no effect")
 
 
-@pytest.mark.parametrize(("arguments", "kind", "message"), [
-    ({"make": lambda seed: mlp()}, InputError, r"Sequential from make\(seed\).*ut.Training"),
-    ({"make": make(0)}, InputError, "make of type Training"),
-    ({"make": make, "seeds": ()}, InputError, r"seeds=\(\)"),
-    ({"make": make, "seeds": (1, 1)}, InputError, "different whole numbers"),
-    ({"make": make, "seeds": (0.5,)}, InputError, "whole numbers"),
-    ({"make": make, "steps": 0}, InputError, "steps=0"),
-    ({"make": make, "cures": ["reul"]}, UnknownNameError, "'relu'"),
-    ({"make": lambda seed: training(mlp(), batches=1)}, BatchError, "a single batch"),
-    ({"make": lambda seed: training(mlp(), shape=(7,))}, BatchError, "which the model refuses"),
-    ({"make": lambda seed: training(mlp(), clip=-1)}, InputError, "clip=-1"),
-    ({"make": lambda seed: training(mlp(), metric=lambda m: {}["accuracy"])}, InputError, "KeyError: 'accuracy'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"make": lambda seed: mlp()}, InputError, r"Sequential from make\(seed\).*ut.Training"),
+        ({"make": make(0)}, InputError, "make of type Training"),
+        ({"make": make, "seeds": ()}, InputError, r"seeds=\(\)"),
+        ({"make": make, "seeds": (1, 1)}, InputError, "different whole numbers"),
+        ({"make": make, "seeds": (0.5,)}, InputError, "whole numbers"),
+        ({"make": make, "steps": 0}, InputError, "steps=0"),
+        ({"make": make, "cures": ["reul"]}, UnknownNameError, "'relu'"),
+        ({"make": lambda seed: training(mlp(), batches=1)}, BatchError, "a single batch"),
+        ({"make": lambda seed: training(mlp(), shape=(7,))}, BatchError, "which the model refuses"),
+        ({"make": lambda seed: training(mlp(), clip=-1)}, InputError, "clip=-1"),
+        ({"make": lambda seed: training(mlp(), metric=lambda m: {}["accuracy"])}, InputError, "KeyError: 'accuracy'"),
+    ],
+)
 def test_bad_input(arguments, kind, message):
     with pytest.raises(kind, match=message):
         cure(**arguments)

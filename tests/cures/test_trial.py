@@ -61,8 +61,13 @@ def test_a_cure_shifts_neither_data_nor_dropout():
                 log.append(model[2](torch.ones(5)))
             return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
-        given = Training(model, torch.optim.SGD(model.parameters(), 0.1), loss,
-                         DataLoader(data, batch_size=8, shuffle=True), metric=lambda m: 0.0)
+        given = Training(
+            model,
+            torch.optim.SGD(model.parameters(), 0.1),
+            loss,
+            DataLoader(data, batch_size=8, shuffle=True),
+            metric=lambda m: 0.0,
+        )
         log.clear()
         run(given, 8, seed=1, cure=chosen(name)[0])
         log[:] = log[-16:]
@@ -115,14 +120,17 @@ def test_an_exception_is_a_result(error: Exception):
     assert type(error).__name__ in trial.reason or "odd batch" in trial.reason
 
 
-@pytest.mark.parametrize(("change", "kind", "message"), [
-    ({"batches": []}, BatchError, "no batches"),
-    ({"batches": iter([1])}, BatchError, "lambda: my_batches"),
-    ({"batches": 3}, BatchError, "type int"),
-    ({"batches": [(torch.randn(4, 6), torch.zeros(4).long())]}, BatchError, "a single batch and no metric"),
-    ({"metric": lambda model: "good"}, InputError, "a metric that returned a str"),
-    ({"metric": lambda model: torch.ones(3)}, InputError, "a metric that returned a Tensor"),
-])
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"batches": []}, BatchError, "no batches"),
+        ({"batches": iter([1])}, BatchError, "lambda: my_batches"),
+        ({"batches": 3}, BatchError, "type int"),
+        ({"batches": [(torch.randn(4, 6), torch.zeros(4).long())]}, BatchError, "a single batch and no metric"),
+        ({"metric": lambda model: "good"}, InputError, "a metric that returned a str"),
+        ({"metric": lambda model: torch.ones(3)}, InputError, "a metric that returned a Tensor"),
+    ],
+)
 def test_bad_input(change, kind, message):
     given = fresh()
     for name, value in change.items():

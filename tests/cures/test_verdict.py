@@ -74,8 +74,13 @@ def test_ranking_lookup_and_language():
     def verdict(cure: str, outcome, after: float) -> Verdict:
         return Verdict(cure, outcome, 0.1, after, (0, 0), "")
 
-    given = [verdict("a", "harmed", 0.0), verdict("b", "cured", 0.5), verdict("c", "cured", 0.9),
-             verdict("learning_rate ×10", "not applicable", math.nan), verdict("e", "helped", 0.99)]
+    given = [
+        verdict("a", "harmed", 0.0),
+        verdict("b", "cured", 0.5),
+        verdict("c", "cured", 0.9),
+        verdict("learning_rate ×10", "not applicable", math.nan),
+        verdict("e", "helped", 0.99),
+    ]
     verdicts = Verdicts(ranked(given), (0.1,), ((),), (0,), 1, "metric")
     assert [v.cure for v in verdicts] == ["c", "b", "e", "learning_rate ×10", "a"]
     assert verdicts.best is verdicts["c"]
@@ -86,5 +91,3 @@ def test_ranking_lookup_and_language():
         assert verdicts["c"].says == "치료됨"
         assert verdicts["learning_rate ×10"].says == "적용할 수 없음"
     assert Verdicts(ranked(given[:1]), (0.1,), ((),), (0,), 1, "metric").best is None
-
-

@@ -24,8 +24,16 @@ def make_ledger(layers: int = 20, slope: float = 0.24, weights: float = 0.58, la
         for f in ahead:
             size *= f
         previous = entries[-1].site if entries else None
-        entries.append(Entry(site, previous, Reading(64, 0.0, 0.5, 1.0), Reading(64, 0.0, size, size),
-                             activation=factor if acts else 1.0, weights=factor if previous and not acts else 1.0))
+        entries.append(
+            Entry(
+                site,
+                previous,
+                Reading(64, 0.0, 0.5, 1.0),
+                Reading(64, 0.0, size, size),
+                activation=factor if acts else 1.0,
+                weights=factor if previous and not acts else 1.0,
+            )
+        )
     return Ledger(tuple(entries))
 
 
@@ -46,8 +54,17 @@ def verdicts() -> Verdicts:
 
     blown = tuple((*c[:20], float("inf"), *c[21:]) for c in curves(2.3, 2.0))
     return Verdicts(
-        (Verdict("relu", "cured", 0.1, 0.95, (0.8, 0.9), "model.act = nn.ReLU()", curves=curves(2.3, 0.1)),
-         Verdict("batchnorm", "helped", 0.1, 0.6, (0.4, 0.6), "…", curves=curves(2.3, 0.9), remaining=("saturated",)),
-         Verdict("learning_rate ×10", "harmed", 0.1, 0.05, (-0.09, -0.01), "…", curves=blown, reason="loss is inf"),
-         Verdict("groupnorm", "not applicable", 0.1, math.nan, (-math.inf, math.inf), "", reason="no conv")),
-        (0.1, 0.1, 0.1), curves(2.3, 2.3), (0, 1, 2), 100, "metric")
+        (
+            Verdict("relu", "cured", 0.1, 0.95, (0.8, 0.9), "model.act = nn.ReLU()", curves=curves(2.3, 0.1)),
+            Verdict(
+                "batchnorm", "helped", 0.1, 0.6, (0.4, 0.6), "…", curves=curves(2.3, 0.9), remaining=("saturated",)
+            ),
+            Verdict("learning_rate ×10", "harmed", 0.1, 0.05, (-0.09, -0.01), "…", curves=blown, reason="loss is inf"),
+            Verdict("groupnorm", "not applicable", 0.1, math.nan, (-math.inf, math.inf), "", reason="no conv"),
+        ),
+        (0.1, 0.1, 0.1),
+        curves(2.3, 2.3),
+        (0, 1, 2),
+        100,
+        "metric",
+    )

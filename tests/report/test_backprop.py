@@ -75,11 +75,16 @@ def test_numbers_equal_a_plain_run_of_autograd() -> None:
 def test_no_two_texts_overlap(name: str) -> None:
     boxes = []
     for group in ElementTree.fromstring(backprop(GRAPHS[name])).iter(f"{SVG}g"):
-        boxes += [(at(t, "x"), at(t, "y") - 4, CHARACTER * 0.95 * len(t.text or ""), 11.0)
-                  for t in group.findall(f"{SVG}text") if t.get("data-value")]
+        boxes += [
+            (at(t, "x"), at(t, "y") - 4, CHARACTER * 0.95 * len(t.text or ""), 11.0)
+            for t in group.findall(f"{SVG}text")
+            if t.get("data-value")
+        ]
         if group.get("data-node"):
-            boxes += [(at(r, "x") + at(r, "width") / 2, at(r, "y") + BOX_HEIGHT / 2, at(r, "width"), BOX_HEIGHT)
-                      for r in group.findall(f"{SVG}rect")]
+            boxes += [
+                (at(r, "x") + at(r, "width") / 2, at(r, "y") + BOX_HEIGHT / 2, at(r, "width"), BOX_HEIGHT)
+                for r in group.findall(f"{SVG}rect")
+            ]
     for (x, y, w, h), (u, v, s, t) in itertools.combinations(boxes, 2):
         assert abs(x - u) * 2 >= w + s or abs(y - v) * 2 >= h + t
 

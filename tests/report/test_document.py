@@ -46,14 +46,36 @@ ROWS = (EvidenceRow("mean slope", 0.24, "0.5 to 1", "theory", False), EvidenceRo
 
 @pytest.fixture(scope="module")
 def document(ledger, verdicts) -> Document:
-    figures = (backprop(sigmoid_chain()), backprop(ledger, last=5), curves("sigmoid"), curves("sigmoid"),
-               depth_profile(ledger), depth_profile(ledger), trials(verdicts))
-    cards = tuple(Card(severity, EVIL, "because", ROWS, ROWS[1:], "if not", ("relu",))
-                  for severity in ("critical", "warning", "note"))
-    return Document("Report " + EVIL, "en", (
-        Heading("Findings"), *cards, Heading("Ledger"), Paragraph(EVIL), ledger_table(ledger), verdict_table(verdicts),
-        Heading("Lines", 3), Code(f"model = {EVIL}"), Callout(EVIL, "warn"),
-        *(Figure(f, f"caption {EVIL}", f"alt {EVIL}") for f in figures)), "subtitle")
+    figures = (
+        backprop(sigmoid_chain()),
+        backprop(ledger, last=5),
+        curves("sigmoid"),
+        curves("sigmoid"),
+        depth_profile(ledger),
+        depth_profile(ledger),
+        trials(verdicts),
+    )
+    cards = tuple(
+        Card(severity, EVIL, "because", ROWS, ROWS[1:], "if not", ("relu",))
+        for severity in ("critical", "warning", "note")
+    )
+    return Document(
+        "Report " + EVIL,
+        "en",
+        (
+            Heading("Findings"),
+            *cards,
+            Heading("Ledger"),
+            Paragraph(EVIL),
+            ledger_table(ledger),
+            verdict_table(verdicts),
+            Heading("Lines", 3),
+            Code(f"model = {EVIL}"),
+            Callout(EVIL, "warn"),
+            *(Figure(f, f"caption {EVIL}", f"alt {EVIL}") for f in figures),
+        ),
+        "subtitle",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,16 @@ def test_every_activation_has_its_curves(name: str) -> None:
     assert not list(root.iter(f"{SVG}metadata"))
 
 
-@pytest.mark.parametrize(("name", "said"), [("sigmoid", "0.25 at x = 0"), ("tanh", "1 at x = 0"), ("relu", "kink at 0"),
-                                            ("swish", "1.1 at x = 2.4"), ("frelu", "T(x) = 1.5")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sigmoid", "0.25 at x = 0"),
+        ("tanh", "1 at x = 0"),
+        ("relu", "kink at 0"),
+        ("swish", "1.1 at x = 2.4"),
+        ("frelu", "T(x) = 1.5"),
+    ],
+)
 def test_what_the_article_shows_is_written_in_the_figure(name: str, said: str) -> None:
     assert said in texts(curves(name))
 

@@ -12,6 +12,7 @@ from undertow.activations.exponential import ELU as ELU
 from undertow.activations.gated import Swish as Swish
 from undertow.activations.spatial import FReLU as FReLU
 from undertow.activations.normalising import Softmax as Softmax
+
 # isort: on
 from undertow.activations.base import ACTIVATIONS as ACTIVATIONS
 from undertow.activations.base import Activation as Activation

@@ -188,7 +188,8 @@ def widened_like(x: Tensor) -> Callable[[Tensor], Tensor]:
         if p.ndim != 1 or x.ndim == 0 or x.shape[dim] != p.numel():
             raise InputError(
                 f"a parameter of shape {tuple(p.shape)} for an input of shape {tuple(x.shape)}",
-                f"one value, or one for each index of dimension {dim}", ".layer(channels=x.shape[1])",
+                f"one value, or one for each index of dimension {dim}",
+                ".layer(channels=x.shape[1])",
             )
         return p.reshape(-1, *(1,) * (x.ndim - 1 - dim))
 
@@ -206,9 +207,7 @@ ACTIVATIONS: Registry[Named] = Registry("activation", "undertow activations list
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
-def activation(
-    name: str, *aliases: str, presets: Mapping[str, Mapping[str, float]] | None = None
-) -> Callable[[A], A]:
+def activation(name: str, *aliases: str, presets: Mapping[str, Mapping[str, float]] | None = None) -> Callable[[A], A]:
     """Make a class a frozen dataclass, known by this name, its aliases and its presets ({"silu": {"beta": 1.0}})."""
 
     def define(cls: A) -> A:

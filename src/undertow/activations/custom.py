@@ -57,6 +57,7 @@ class Custom(Pointwise):
             got = f"a result of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
             raise InputError(
                 f"{got} from {self.name!r} for an input of shape {tuple(x.shape)}",
-                "a function that acts on each element by itself", "Custom('double', lambda x: 2 * x)",
+                "a function that acts on each element by itself",
+                "Custom('double', lambda x: 2 * x)",
             )
         return y

@@ -28,8 +28,10 @@ class ELU(Pointwise):
     derivative_formula = r"\mathrm{ELU}'(x) = 1 \text{ if } x > 0,\ \alpha e^{x} \text{ if } x \leq 0"
     second_derivative_formula = r"\mathrm{ELU}''(x) = 0 \text{ if } x > 0,\ \alpha e^{x} \text{ if } x \leq 0"
     reference = Reference(
-        "Clevert, Unterthiner, Hochreiter", 2016,
-        "Fast and Accurate Deep Network Learning by Exponential Linear Units", arxiv="1511.07289",
+        "Clevert, Unterthiner, Hochreiter",
+        2016,
+        "Fast and Accurate Deep Network Learning by Exponential Linear Units",
+        arxiv="1511.07289",
     )
     kinks = (0.0,)
     exact_autograd = True

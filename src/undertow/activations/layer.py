@@ -93,7 +93,8 @@ class FunnelReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise InputError(
-                f"an input of shape {tuple(x.shape)}", f"(N, {self.channels}, H, W)",
+                f"an input of shape {tuple(x.shape)}",
+                f"(N, {self.channels}, H, W)",
                 "activation('frelu').layer(channels=x.shape[1])",
             )
         return funnel(x, self.norm(self.window(x)))

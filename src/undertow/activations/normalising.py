@@ -31,7 +31,9 @@ class Softmax(Activation):
         r"s_i\,\left((\delta_{ij} - s_j)(\delta_{ik} - s_k) - s_j\,(\delta_{jk} - s_k)\right)"
     )
     reference = Reference(
-        "Bridle", 1990, "Training Stochastic Model Recognition Algorithms as Networks can Lead to Maximum Mutual "
+        "Bridle",
+        1990,
+        "Training Stochastic Model Recognition Algorithms as Networks can Lead to Maximum Mutual "
         "Information Estimation of Parameters. NIPS 2",
     )
 
@@ -52,7 +54,8 @@ class Softmax(Activation):
         if not -x.ndim <= self.dim < x.ndim:
             raise InputError(
                 f"an input of shape {tuple(x.shape)} for softmax over dimension {self.dim}",
-                "an input that has this dimension", "Softmax(dim=-1) on a tensor of shape (batch, classes)",
+                "an input that has this dimension",
+                "Softmax(dim=-1) on a tensor of shape (batch, classes)",
             )
         return x
 

@@ -82,8 +82,17 @@ def _measured(act: Pointwise) -> Traits:
         ends = [v for v in limits if not math.isnan(v)]
         low, high = _extremes(act, x, y)
         return Traits(
-            steepest, lowest, highest, left, right, left and right, _monotone(y),
-            _symmetric(act, x, -1), _symmetric(act, x, 1), limits, (min([low, *ends]), max([high, *ends])),
+            steepest,
+            lowest,
+            highest,
+            left,
+            right,
+            left and right,
+            _monotone(y),
+            _symmetric(act, x, -1),
+            _symmetric(act, x, 1),
+            limits,
+            (min([low, *ends]), max([high, *ends])),
         )
 
 

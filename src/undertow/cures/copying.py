@@ -29,20 +29,24 @@ def copied(training: Training) -> Training:
     _refuse_captured_model(training)
     try:
         # One call, so that the optimizer, and a loss that is a method of the model, refer to the copied parameters.
-        model, optimizer, loss, metric = deepcopy(
-            (training.model, training.optimizer, training.loss, training.metric))
+        model, optimizer, loss, metric = deepcopy((training.model, training.optimizer, training.loss, training.metric))
     except (RuntimeError, TypeError) as error:
-        raise ModelError(f"a {type(training.model).__name__} that cannot be copied ({error})",
-                         "one that copy.deepcopy(model) copies", "keep no computed tensor as an attribute of the model",
-                         ) from error
+        raise ModelError(
+            f"a {type(training.model).__name__} that cannot be copied ({error})",
+            "one that copy.deepcopy(model) copies",
+            "keep no computed tensor as an attribute of the model",
+        ) from error
     return replace(training, model=model, optimizer=optimizer, loss=loss, metric=metric)
 
 
 def _refuse_captured_model(training: Training) -> None:
     for name in ("loss", "metric"):
         if any(held is training.model for held in _held(getattr(training, name))):
-            raise InputError(f"a {name} that takes the model of make(seed) from outside", "one that is given it, since "
-                             "cures are tried on copies", f"def {name}(model{', batch' * (name == 'loss')}): ...")
+            raise InputError(
+                f"a {name} that takes the model of make(seed) from outside",
+                "one that is given it, since cures are tried on copies",
+                f"def {name}(model{', batch' * (name == 'loss')}): ...",
+            )
 
 
 def _held(function: Any) -> Iterator[Any]:
@@ -71,7 +75,7 @@ def reconcile(optimizer: Optimizer, model: nn.Module, before: Sequence[nn.Parame
     home = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     for index, parameter in enumerate(now):
         if id(parameter) not in old:
-            around = [*reversed(now[:index]), *now[index + 1:]]
+            around = [*reversed(now[:index]), *now[index + 1 :]]
             group = next((home[id(p)] for p in around if id(p) in home), optimizer.param_groups[0])
             group["params"].append(parameter)
             home[id(parameter)] = group

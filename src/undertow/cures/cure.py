@@ -21,8 +21,11 @@ class NotApplicableError(InputError):
 
     def __init__(self, cure: Cure, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"a training that {cure.label} cannot change ({reason})", "one where cure.applies is None",
-                         "another cure, or the change by hand")
+        super().__init__(
+            f"a training that {cure.label} cannot change ({reason})",
+            "one where cure.applies is None",
+            "another cure, or the change by hand",
+        )
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ def chosen(names: Iterable[str | Cure] | None = None) -> tuple[Cure, ...]:
     found = tuple(cure for name in ([names] if isinstance(names, str | Cure) else names) for cure in _named(name))
     labels = [cure.label for cure in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InputError(f"the cure {twice[0]!r} more than once", "each cure once",
-                         f"cures={list(dict.fromkeys(labels))}")
+        raise InputError(
+            f"the cure {twice[0]!r} more than once", "each cure once", f"cures={list(dict.fromkeys(labels))}"
+        )
     return found
 
 

@@ -23,8 +23,10 @@ def exchange_optimizer(training: Training, kind: type[torch.optim.Optimizer], lr
 
     Momentum and the like are not carried over: they mean something else, or nothing, in the new one.
     """
-    groups = [{"params": group["params"], "lr": lr * scale, "weight_decay": group.get("weight_decay", 0)}
-              for group, scale in zip(training.optimizer.param_groups, _relative_rates(training), strict=True)]
+    groups = [
+        {"params": group["params"], "lr": lr * scale, "weight_decay": group.get("weight_decay", 0)}
+        for group, scale in zip(training.optimizer.param_groups, _relative_rates(training), strict=True)
+    ]
     training.optimizer = kind(groups, lr=lr)  # pyright: ignore[reportCallIssue]
 
 
@@ -36,8 +38,10 @@ def exchange_patch(training: Training, kind: str, lr: float) -> str:
     if len(groups) == 1 and whole:
         decay = f", weight_decay={decays[0]!r}" if decays[0] else ""
         return f"import torch\n\noptimizer = {kind}(model.parameters(), lr={lr!r}{decay})\n"
-    settings = [f"    {{\"params\": optimizer.param_groups[{i}][\"params\"], \"lr\": {lr * scale!r}, "
-                f"\"weight_decay\": {decay!r}}}," for i, (scale, decay) in enumerate(zip(scales, decays, strict=True))]
+    settings = [
+        f'    {{"params": optimizer.param_groups[{i}]["params"], "lr": {lr * scale!r}, "weight_decay": {decay!r}}},'
+        for i, (scale, decay) in enumerate(zip(scales, decays, strict=True))
+    ]
     return "\n".join(["import torch", "", f"optimizer = {kind}([", *settings, "])"]) + "\n"
 
 

@@ -68,11 +68,12 @@ def norm_patch(training: Training) -> str:
     plan, _ = planned_norms(training)
     like = next(training.model.parameters())
     placed = ".to(next(model.parameters()))" if (like.device.type, like.dtype) != ("cpu", torch.float32) else ""
-    lines = ["from torch import nn", "",
-             f"# {say('cures.patch.norm')}"]
+    lines = ["from torch import nn", "", f"# {say('cures.patch.norm')}"]
     for kind, features in dict.fromkeys(plan.values()):
         names = [name for name, planned in plan.items() if planned == (kind, features)]
-        lines += [f"for name in {pformat(names, width=100, compact=True)}:",
-                  f"    norm = nn.{kind.__name__}({features}){placed}",
-                  "    model.set_submodule(name, nn.Sequential(norm, model.get_submodule(name)))"]
+        lines += [
+            f"for name in {pformat(names, width=100, compact=True)}:",
+            f"    norm = nn.{kind.__name__}({features}){placed}",
+            "    model.set_submodule(name, nn.Sequential(norm, model.get_submodule(name)))",
+        ]
     return "\n".join(lines) + "\n"

@@ -21,8 +21,14 @@ SLOWER = "learning_rate ×0.1"
 """The second rate for a changed network.  Origin: rates are searched by decades (Bengio 2012, arXiv:1206.5533)."""
 
 
-def cure(make: Make, seeds: Sequence[int] = (0, 1, 2), cures: Iterable[str | Cure] | None = None,
-         steps: int | None = None, progress: bool = True, diagnose: bool = True) -> Verdicts:
+def cure(
+    make: Make,
+    seeds: Sequence[int] = (0, 1, 2),
+    cures: Iterable[str | Cure] | None = None,
+    steps: int | None = None,
+    progress: bool = True,
+    diagnose: bool = True,
+) -> Verdicts:
     """Try cures against the untouched control, paired by seed, and say what that proves.
 
     A verdict is `harmed` if the 95 % interval of the paired differences lies below 0 or a trial fails where the
@@ -65,16 +71,26 @@ def cure(make: Make, seeds: Sequence[int] = (0, 1, 2), cures: Iterable[str | Cur
         control = search.control()
         verdicts, interrupted = search.verdicts(candidates, control)
     return Verdicts(
-        ranked(verdicts), tuple(t.metric for t in control), tuple(t.losses for t in control), seeds, search.steps,
-        search.metric, seconds=perf_counter() - began, interrupted=interrupted,
+        ranked(verdicts),
+        tuple(t.metric for t in control),
+        tuple(t.losses for t in control),
+        seeds,
+        search.steps,
+        search.metric,
+        seconds=perf_counter() - began,
+        interrupted=interrupted,
         control_findings=tuple(sorted(set().union(*(t.kinds for t in control)))),
-        control_reason=next((t.reason for t in control if t.failed), ""))
+        control_reason=next((t.reason for t in control if t.failed), ""),
+    )
 
 
 def _checked(make: Any, seeds: Any, steps: Any) -> tuple[int, ...]:
     if not callable(make):
-        raise InputError(f"make of type {type(make).__name__}", "a function: make(seed) -> ut.Training",
-                         "def make(seed): ...; return ut.Training(model, optimizer, loss, batches)")
+        raise InputError(
+            f"make of type {type(make).__name__}",
+            "a function: make(seed) -> ut.Training",
+            "def make(seed): ...; return ut.Training(model, optimizer, loss, batches)",
+        )
     seeds = tuple(seeds) if isinstance(seeds, Iterable) else (seeds,)
     if not seeds or len(set(seeds)) < len(seeds) or not all(isinstance(seed, int) for seed in seeds):
         raise InputError(f"seeds={seeds!r}", "different whole numbers, two or more for a proof", "seeds=(0, 1, 2)")
@@ -104,8 +120,11 @@ class _Search:
         except UndertowError:
             raise
         except Exception as error:
-            raise InputError(f"a training whose first step or metric fails ({failure(error)})", "one that runs",
-                             "one step of your own loop by hand, and metric(model)") from error
+            raise InputError(
+                f"a training whose first step or metric fails ({failure(error)})",
+                "one that runs",
+                "one step of your own loop by hand, and metric(model)",
+            ) from error
 
     def trial(self, seed: int, cure: Cure | None = None) -> Trial:
         self.advance(cure.label if cure else "", 0)

@@ -67,8 +67,10 @@ def swap_patch(training: Training, layer: Layer) -> str:
     if all(getattr(nn, type(module).__name__, None) is type(module) for module in changed):
         kinds = f"nn.{types[0]}" if len(types) == 1 else f"({', '.join(f'nn.{name}' for name in types)})"
         kept = [n for n, m in registered.items() if m not in changed and type(m).__name__ in types]
-        lines += ["for name, module in list(model.named_modules(remove_duplicate=False)):",
-                  f"    if isinstance(module, {kinds})" + (f" and name not in {kept!r}:" if kept else ":")]
+        lines += [
+            "for name, module in list(model.named_modules(remove_duplicate=False)):",
+            f"    if isinstance(module, {kinds})" + (f" and name not in {kept!r}:" if kept else ":"),
+        ]
     else:
         lines += [f"for name in {pformat([n for n, m in registered.items() if m in changed], compact=True)}:"]
     inner = "        " if "isinstance" in lines[-1] else "    "

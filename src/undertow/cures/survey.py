@@ -88,8 +88,11 @@ class _Recorder:
                 module.register_forward_hook(self._layer)
         # A module with weights of its own around activations may use them after any of these.
         self.ordered = not any(
-            module not in self.activations and next(module.parameters(recurse=False), None) is not None
-            and any(m in self.activations for m in module.modules()) for module in model.modules())
+            module not in self.activations
+            and next(module.parameters(recurse=False), None) is not None
+            and any(m in self.activations for m in module.modules())
+            for module in model.modules()
+        )
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         self.inside_model += 1
@@ -116,9 +119,15 @@ class _Recorder:
     def calls(self) -> tuple[Call, ...]:
         final = {t.untyped_storage().data_ptr() for t in self.outputs if isinstance(t, Tensor)}
         return tuple(
-            Call(*self.activations[module], tuple(source.shape), source.shape == output.shape, producer,
-                 output.untyped_storage().data_ptr() in final or (self.ordered and index >= self.before_last_layer))
-            for index, (module, source, output, producer) in enumerate(self.seen))
+            Call(
+                *self.activations[module],
+                tuple(source.shape),
+                source.shape == output.shape,
+                producer,
+                output.untyped_storage().data_ptr() in final or (self.ordered and index >= self.before_last_layer),
+            )
+            for index, (module, source, output, producer) in enumerate(self.seen)
+        )
 
 
 class _FunctionalCalls(TorchFunctionMode):

@@ -14,8 +14,9 @@ class Together(Cure):
     """The parts, applied one after the other to the same copy; not of the catalogue: a search makes it."""
 
     name = "together"
-    reference = Reference("Bengio", 2012, "Practical recommendations for gradient-based training of deep architectures",
-                          "1206.5533")
+    reference = Reference(
+        "Bengio", 2012, "Practical recommendations for gradient-based training of deep architectures", "1206.5533"
+    )
     treats = ()
     parts: tuple[Cure, ...] = ()
 

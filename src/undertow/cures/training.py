@@ -57,15 +57,24 @@ def check(training: Any) -> Training:
         It is no Training, or its model, optimizer, loss or metric is of the wrong kind.
     """
     if not isinstance(training, Training):
-        raise InputError(f"{type(training).__name__} from make(seed)", "an undertow.Training",
-                         "return ut.Training(model, optimizer, loss, batches)")
+        raise InputError(
+            f"{type(training).__name__} from make(seed)",
+            "an undertow.Training",
+            "return ut.Training(model, optimizer, loss, batches)",
+        )
     for name, kind in (("model", nn.Module), ("optimizer", torch.optim.Optimizer)):
         if not isinstance(value := getattr(training, name), kind):
-            raise InputError(f"Training.{name} of type {type(value).__name__}", f"a torch {kind.__name__}",
-                             "ut.Training(model, optimizer, loss, batches), in this order")
+            raise InputError(
+                f"Training.{name} of type {type(value).__name__}",
+                f"a torch {kind.__name__}",
+                "ut.Training(model, optimizer, loss, batches), in this order",
+            )
     if not callable(training.loss) or not (training.metric is None or callable(training.metric)):
-        raise InputError("a loss or metric that cannot be called", "loss(output, target) and metric(model)",
-                         "loss=torch.nn.functional.cross_entropy, metric=lambda model: accuracy(model, x, y)")
+        raise InputError(
+            "a loss or metric that cannot be called",
+            "loss(output, target) and metric(model)",
+            "loss=torch.nn.functional.cross_entropy, metric=lambda model: accuracy(model, x, y)",
+        )
     if training.clip is not None and not training.clip > 0:
         raise InputError(f"Training.clip={training.clip!r}", "a positive total norm, or None", "clip=1.0")
     return training
@@ -82,8 +91,11 @@ def batches_afresh(training: Training) -> Iterator[Any]:
     batches = training.batches() if callable(training.batches) else training.batches
     if isinstance(batches, Iterable) and not (isinstance(batches, Iterator) and not callable(training.batches)):
         return iter(batches)
-    raise BatchError(f"batches of type {type(batches).__name__}", "something to read again and again",
-                     "batches=lambda: my_batches(), or batches=list(my_batches)")
+    raise BatchError(
+        f"batches of type {type(batches).__name__}",
+        "something to read again and again",
+        "batches=lambda: my_batches(), or batches=list(my_batches)",
+    )
 
 
 def first_batch(training: Training) -> Any:
@@ -109,8 +121,11 @@ def split(training: Training, steps: int | None) -> tuple[list[Any] | Training, 
     needed = None if steps is None else math.ceil(steps * HELD_OUT / (HELD_OUT - 1))
     batches = list(islice(batches_afresh(training), needed))
     if len(batches) < 2:
-        raise BatchError("a single batch and no metric", "batches to train on and others to judge by",
-                         "metric=lambda model: accuracy(model), or held_out=[(x, y)]")
+        raise BatchError(
+            "a single batch and no metric",
+            "batches to train on and others to judge by",
+            "metric=lambda model: accuracy(model), or held_out=[(x, y)]",
+        )
     kept = -(-len(batches) // HELD_OUT)
     return batches[:-kept], batches[-kept:], steps or len(batches) - kept
 

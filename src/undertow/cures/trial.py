@@ -44,8 +44,15 @@ class Trial:
         return frozenset(f.kind for f in self.findings or ())
 
 
-def run(training: Training, steps: int | None = None, *, seed: int = 0, cure: Cure | None = None,
-        diagnose: bool = True, guarded: bool = True) -> Trial:
+def run(
+    training: Training,
+    steps: int | None = None,
+    *,
+    seed: int = 0,
+    cure: Cure | None = None,
+    diagnose: bool = True,
+    guarded: bool = True,
+) -> Trial:
     """Run a training, or a cured copy of it, and judge it by its metric.
 
     Every random generator is seeded before the cure is applied and again before the first step, so that a cure's own
@@ -124,5 +131,8 @@ def _judge(training: Training, held_out: Sequence[Any]) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"a metric that returned a {type(value).__name__}", "one number, higher is better",
-                         "metric=lambda model: float((model(x).argmax(1) == y).float().mean())") from error
+        raise InputError(
+            f"a metric that returned a {type(value).__name__}",
+            "one number, higher is better",
+            "metric=lambda model: float((model(x).argmax(1) == y).float().mean())",
+        ) from error

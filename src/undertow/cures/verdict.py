@@ -16,8 +16,38 @@ Outcome = Literal["cured", "helped", "no effect", "harmed", "not applicable"]
 OUTCOMES: tuple[Outcome, ...] = ("cured", "helped", "no effect", "not applicable", "harmed")
 """Best first."""
 # Student's t for a two-sided 95 % interval by degrees of freedom 1, 2, ... (quantile 0.975; computed to 3 decimals)
-STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-             2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
+STUDENT_T = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+    2.120,
+    2.110,
+    2.101,
+    2.093,
+    2.086,
+    2.080,
+    2.074,
+    2.069,
+    2.064,
+    2.060,
+    2.056,
+    2.052,
+    2.048,
+    2.045,
+    2.042,
+)
 NORMAL = 1.960
 """The same quantile of the normal distribution, which t approaches."""
 UNKNOWN = (-math.inf, math.inf)
@@ -111,15 +141,32 @@ def judge(cure: Cure, patch: str, control: Sequence[Trial], cured: Sequence[Tria
     pairs = list(zip(control, cured, strict=True))
     bounds = interval([a.metric - b.metric for b, a in pairs if not math.isnan(a.metric - b.metric)])
     return Verdict(
-        cure.label, _outcome(pairs, bounds), _mean(control), _mean(cured), bounds, patch,
-        befores=tuple(t.metric for t in control), afters=tuple(t.metric for t in cured),
-        curves=tuple(t.losses for t in cured), reason=next((t.reason for t in cured if t.failed), ""),
-        remaining=tuple(sorted(set().union(*(t.kinds for t in cured)))), seconds=sum(t.seconds for t in cured))
+        cure.label,
+        _outcome(pairs, bounds),
+        _mean(control),
+        _mean(cured),
+        bounds,
+        patch,
+        befores=tuple(t.metric for t in control),
+        afters=tuple(t.metric for t in cured),
+        curves=tuple(t.losses for t in cured),
+        reason=next((t.reason for t in cured if t.failed), ""),
+        remaining=tuple(sorted(set().union(*(t.kinds for t in cured)))),
+        seconds=sum(t.seconds for t in cured),
+    )
 
 
 def not_applicable(cure: Cure, reason: str, control: Sequence[Trial]) -> Verdict:
-    return Verdict(cure.label, "not applicable", _mean(control), math.nan, UNKNOWN, "",
-                   befores=tuple(t.metric for t in control), reason=reason)
+    return Verdict(
+        cure.label,
+        "not applicable",
+        _mean(control),
+        math.nan,
+        UNKNOWN,
+        "",
+        befores=tuple(t.metric for t in control),
+        reason=reason,
+    )
 
 
 def _outcome(pairs: Sequence[tuple[Trial, Trial]], bounds: tuple[float, float]) -> Outcome:

@@ -60,9 +60,11 @@ def _vanishing(console: Console) -> list[tree.Block]:
     cured = [tree.Heading(say("demo.cures")), compose.verdict_table(verdicts), *_best(verdicts)]
     _show(console, cured)
     return [
-        *fails, _figure(curves("sigmoid"), "demo.curve_caption"),
+        *fails,
+        _figure(curves("sigmoid"), "demo.curve_caption"),
         _figure(backprop(diagnosis.first_ledger, first=0, last=5), "demo.slice_caption"),
-        *cured, _trials_figure(verdicts),
+        *cured,
+        _trials_figure(verdicts),
     ]
 
 
@@ -76,8 +78,12 @@ def _exploding(console: Console) -> list[tree.Block]:
     ]
     _show(console, fails)
     verdicts = _trials(console, exploding_network, TWIN_CURES)
-    cured = [tree.Heading(say("demo.cures_twin")), compose.verdict_table(verdicts), *_best(verdicts),
-             tree.Callout(say("demo.relu_lesson"), "neutral")]
+    cured = [
+        tree.Heading(say("demo.cures_twin")),
+        compose.verdict_table(verdicts),
+        *_best(verdicts),
+        tree.Callout(say("demo.relu_lesson"), "neutral"),
+    ]
     _show(console, cured)
     vanishing, exploding = say("demo.vanishing.short"), say("demo.exploding.short")
     both = {vanishing: _first_ledger(sigmoid_network), exploding: diagnosis.first_ledger}

@@ -12,7 +12,9 @@ from undertow.activations import activation
 from undertow.diagnosis.rule import Example
 
 
-def mlp(name: str, *, depth: int, width: int = 32, he: bool = False, gain: float | None = None, bias: float | None = None) -> nn.Module:
+def mlp(
+    name: str, *, depth: int, width: int = 32, he: bool = False, gain: float | None = None, bias: float | None = None
+) -> nn.Module:
     """A plain chain on 16 inputs and 4 classes; `he` and `gain` set N(0, gain² · (2 or 1) / fan_in) weights."""
     torch.manual_seed(0)
     parts: list[nn.Module] = []

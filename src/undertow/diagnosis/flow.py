@@ -11,7 +11,7 @@ from undertow.record import Entry, Ledger, Recording
 CRITICAL_EXCESS = math.sqrt(2)
 """Weights whose factor, with the activation's, exceeds this a layer have at least twice the critical variance."""
 FITTED = 0.1
-"""Once the gradient at the output has fallen to a tenth of its start, the model is fitting and small gradients are due."""
+"""Once the gradient at the output has fallen to a tenth of its start, the model fits and small gradients are due."""
 
 
 def flow(ledger: Ledger) -> float:

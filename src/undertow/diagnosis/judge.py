@@ -46,6 +46,16 @@ def root_causes(findings: list[Finding]) -> list[Finding]:
     return kept
 
 
-PRECEDENCE = ("exploding", "nonfinite", "dead", "saturated", "vanishing", "disconnected", "symmetric", "loss_mismatch",
-              "unstable_lr", "too_small_lr")
+PRECEDENCE = (
+    "exploding",
+    "nonfinite",
+    "dead",
+    "saturated",
+    "vanishing",
+    "disconnected",
+    "symmetric",
+    "loss_mismatch",
+    "unstable_lr",
+    "too_small_lr",
+)
 """Among findings of one step: what can make the later ones is judged first."""

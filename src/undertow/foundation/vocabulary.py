@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-Kind = Literal["vanishing", "exploding", "saturated", "dead", "nonfinite", "disconnected", "symmetric",
-               "unstable_lr", "too_small_lr", "loss_mismatch"]
+Kind = Literal[
+    "vanishing",
+    "exploding",
+    "saturated",
+    "dead",
+    "nonfinite",
+    "disconnected",
+    "symmetric",
+    "unstable_lr",
+    "too_small_lr",
+    "loss_mismatch",
+]
 Severity = Literal["critical", "warning", "note"]
 Cause = Literal["activation", "weights", "depth", "input_scale", "learning_rate", "graph", "loss", "none"]
 Effect = Literal["activation", "weights", "normalisation", "branching", "other"]

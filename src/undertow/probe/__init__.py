@@ -1,9 +1,9 @@
 """Observing real models: taps, the ledger, the watch. No theory."""
 
+from undertow.probe.account import Account as Account
 from undertow.probe.objective import Objective as Objective
 from undertow.probe.objective import check_trainable as check_trainable
 from undertow.probe.objective import objective as objective
-from undertow.probe.account import Account as Account
 from undertow.probe.observer import Observer as Observer
 from undertow.probe.single import measure as measure
 from undertow.probe.trace import Trace as Trace

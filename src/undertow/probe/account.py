@@ -81,7 +81,9 @@ class Account:
         for node in nodes - inside:
             if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls"):
                 name = type(node).__name__.removesuffix("Backward")
-                reason = "custom autograd.Function: only its backward pass is seen, its factor is counted with the next site"
+                reason = (
+                    "custom autograd.Function: only its backward pass is seen, its factor is counted with the next site"
+                )
                 self.trace.not_observed.setdefault(name, NotObserved(name, reason))
 
     def _link(self) -> None:
@@ -206,7 +208,15 @@ class Account:
         if previous is None:  # the way ends in a junction of inputs: nothing is before this site
             factors = {}
         assert stop.backward is not None
-        return Entry(operation.site, previous, operation.forward, stop.backward, slope=operation.slope, on_path=on_path, **factors)
+        return Entry(
+            operation.site,
+            previous,
+            operation.forward,
+            stop.backward,
+            slope=operation.slope,
+            on_path=on_path,
+            **factors,
+        )
 
 
 def _deepest(stop: Stop) -> Stop | None:

@@ -69,7 +69,7 @@ class Budget:
 
     @property
     def overhead(self) -> float | None:
-        """The measured cost as a share of the time without us; None where every step was measured (nothing to compare)."""
+        """The measured cost as a share of the time without us; None where every step was measured."""
         if not self._plain:
             return None
         spent = self._extra() * self._count + self._hooks

@@ -92,11 +92,17 @@ class ComputationGraph:
             loss = compute(**leaves)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
             shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise LossError(f"a result of {shape}", "a scalar tensor that depends on an input with a gradient",
-                            "ComputationGraph.record(lambda x, w: (w * x).sigmoid(), x=1.0, w=2.0)")
+            raise LossError(
+                f"a result of {shape}",
+                "a scalar tensor that depends on an input with a gradient",
+                "ComputationGraph.record(lambda x, w: (w * x).sigmoid(), x=1.0, w=2.0)",
+            )
         if id(loss) not in recorder.index:
-            raise LossError("a result that was not computed from the inputs by torch", "operations on the inputs",
-                            "ComputationGraph.record(lambda x, w: (w * x).sigmoid(), x=1.0, w=2.0)")
+            raise LossError(
+                "a result that was not computed from the inputs by torch",
+                "operations on the inputs",
+                "ComputationGraph.record(lambda x, w: (w * x).sigmoid(), x=1.0, w=2.0)",
+            )
         return recorder.graph(loss)
 
 
@@ -112,8 +118,9 @@ def _leaf(name: str, value: float | Tensor) -> Tensor:
     if not isinstance(value, Tensor):
         return torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
     if value.numel() != 1 or not value.is_floating_point():
-        raise InputError(f"{name} of shape {tuple(value.shape)} and dtype {value.dtype}", "a floating-point scalar",
-                         f"{name}=0.5")
+        raise InputError(
+            f"{name} of shape {tuple(value.shape)} and dtype {value.dtype}", "a floating-point scalar", f"{name}=0.5"
+        )
     return value
 
 
@@ -141,16 +148,22 @@ class _Recorder(TorchFunctionMode):
         versions = [t._version for t in given]
         out = func(*args, **kwargs)
         if any(t._version != v for t, v in zip(given, versions, strict=True)):
-            raise InputError(f"the in-place operation {func.__name__}", "operations that make a new tensor",
-                             f"x = torch.{func.__name__.strip('_')}(x, ...)")
+            raise InputError(
+                f"the in-place operation {func.__name__}",
+                "operations that make a new tensor",
+                f"x = torch.{func.__name__.strip('_')}(x, ...)",
+            )
         if isinstance(out, Tensor) and given and id(out) not in self.index:
             self._keep(func, args, kwargs, given, out)
         return out
 
     def _keep(self, func: Any, args: Any, kwargs: dict[str, Any], given: list[Tensor], out: Tensor) -> None:
         if out.numel() != 1:
-            raise InputError(f"a tensor of shape {tuple(out.shape)} from {func.__name__}", "scalars only",
-                             "write the sum out, one product at a time")
+            raise InputError(
+                f"a tensor of shape {tuple(out.shape)} from {func.__name__}",
+                "scalars only",
+                "write the sum out, one product at a time",
+            )
         inputs = tuple(dict.fromkeys(self.index[id(t)] for t in given))
         self.index[id(out)] = len(self.tensors)
         self.tensors.append(out)
@@ -182,8 +195,11 @@ class _Recorder(TorchFunctionMode):
         backward = None if grad is None else float(grad)
         if call is None:
             return Node(new[i], "input", self.names[i], (), (), value, backward)
-        constants = tuple(float(a) for a in (*call.args, *call.kwargs.values())
-                          if isinstance(a, (int, float)) and not isinstance(a, bool))
+        constants = tuple(
+            float(a)
+            for a in (*call.args, *call.kwargs.values())
+            if isinstance(a, (int, float)) and not isinstance(a, bool)
+        )
         operation = call.function.__name__.strip("_")
         return Node(new[i], operation, "", tuple(new[j] for j in call.inputs), constants, value, backward)
 
@@ -192,8 +208,9 @@ class _Recorder(TorchFunctionMode):
         call = self.calls[i]
         if call is None:
             return
-        copies = {j: self.tensors[j].detach().clone().requires_grad_(self.tensors[j].requires_grad)
-                  for j in call.inputs}
+        copies = {
+            j: self.tensors[j].detach().clone().requires_grad_(self.tensors[j].requires_grad) for j in call.inputs
+        }
 
         def copy(a: Any) -> Any:
             return copies[self.index[id(a)]] if isinstance(a, Tensor) and id(a) in self.index else a
@@ -231,5 +248,3 @@ def tanh_network(x1: float = 0.5, x2: float = -1.0, y: float = 1.0) -> Computati
         return (p["v1"] * hidden[0] + p["v2"] * hidden[1] + p["c"] - y) ** 2
 
     return ComputationGraph.record(compute, x1=x1, x2=x2, y=torch.tensor(y, dtype=torch.float64), **u, **rest)
-
-

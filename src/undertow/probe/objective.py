@@ -48,12 +48,14 @@ def check_trainable(model: nn.Module) -> None:
     parameters = list(model.parameters())
     if not parameters:
         raise ModelError(
-            f"{_a(type(model).__name__)} without parameters", "a model with weights to train",
+            f"{_a(type(model).__name__)} without parameters",
+            "a model with weights to train",
             "register the layers as attributes or in nn.ModuleList, not in a plain list",
         )
     if not any(p.requires_grad for p in parameters):
         raise ModelError(
-            f"{_a(type(model).__name__)} with all {len(parameters)} parameters frozen", "at least one with requires_grad",
+            f"{_a(type(model).__name__)} with all {len(parameters)} parameters frozen",
+            "at least one with requires_grad",
             "model.requires_grad_(True), or thaw the layers that you train",
         )
 
@@ -79,7 +81,8 @@ def _output_and_target(model: nn.Module, batch: Any) -> tuple[Any, ...]:
     if isinstance(batch, tuple | list) and len(batch) == 2:
         return _forward(model, batch[0]), batch[1]
     raise BatchError(
-        f"a batch of type {type(batch).__name__}" + (f" with {len(batch)} parts" if isinstance(batch, tuple | list) else ""),
+        f"a batch of type {type(batch).__name__}"
+        + (f" with {len(batch)} parts" if isinstance(batch, tuple | list) else ""),
         "(inputs, target), a dict of keywords, or one tensor",
         "(x, y), with x a tuple where the model takes several inputs, or a loss(model, batch) of your own",
     )
@@ -94,7 +97,8 @@ def _forward(model: nn.Module, inputs: Any) -> Any:
         raise
     except REFUSALS as error:
         raise BatchError(
-            f"{describe(inputs)}, which the model refuses ({_first_line(error)})", "inputs that model(inputs) takes",
+            f"{describe(inputs)}, which the model refuses ({_first_line(error)})",
+            "inputs that model(inputs) takes",
             "x.float() for integer data; compare the shape with the model's first layer",
         ) from error
 
@@ -110,18 +114,21 @@ def _try_loss(loss: Callable[..., Tensor], *arguments: Any) -> Any:
         raise LossError(
             f"{', '.join(map(describe, arguments))}, which the loss refuses ({_first_line(error)})",
             "loss(output, target), or loss(model, batch) with a first parameter called `model`",
-            "call the loss by hand on one batch; classes are int64, regression targets are floats of the output's shape",
+            "call the loss by hand on one batch; classes are int64, regression targets floats of the output's shape",
         ) from error
 
 
 def _scalar(value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        raise LossError(f"a loss of type {type(value).__name__}", "a scalar tensor", "return the tensor, not its .item()")
+        raise LossError(
+            f"a loss of type {type(value).__name__}", "a scalar tensor", "return the tensor, not its .item()"
+        )
     if value.numel() != 1:
         raise LossError(f"a loss of shape {tuple(value.shape)}", "a scalar", "loss.mean(), or reduction='mean'")
     if not value.requires_grad:
         raise LossError(
-            "a loss without a gradient", "one computed from the model's output under autograd",
+            "a loss without a gradient",
+            "one computed from the model's output under autograd",
             "look for .detach(), .item(), .data or torch.no_grad() between the model and the loss",
         )
     return value

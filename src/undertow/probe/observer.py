@@ -31,7 +31,9 @@ class Observer:
         Share of the run's time that measuring whole steps may cost; None measures every step.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, budget: float | None = 0.02) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, budget: float | None = 0.02
+    ) -> None:
         check_trainable(model)
         self.model, self.optimizer, self._only = model, optimizer, optimizer
         self.recording = Recording()
@@ -58,7 +60,7 @@ class Observer:
         self.recording.optimizer = type(self.optimizer).__name__ if self.optimizer else None
 
     def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """An error of ours must not end the user's training: it ends the observing, and is said once and in the report."""
+        """An error of ours never ends the user's training: it ends the observing, and is said once."""
 
         def guarded(*args: Any) -> Any:
             if self.failure is not None:
@@ -125,13 +127,23 @@ class Observer:
                 alive[name] = alive[name] | mask if name in alive else mask
         first = complete[0]
         self.recording.snapshots.append(
-            Snapshot(self.step, first.ledger(self.step), sum(a.trace.samples for a in complete), first.trace.inputs,
-                     parameters or {}, alive)
+            Snapshot(
+                self.step,
+                first.ledger(self.step),
+                sum(a.trace.samples for a in complete),
+                first.trace.inputs,
+                parameters or {},
+                alive,
+            )
         )
 
     def _fail(self, error: Exception) -> None:
-        self.failure = error  # the tap leaves at the forward's end: inside a call, torch has taken its mode off the stack
-        message = f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
+        self.failure = (
+            error  # the tap leaves at the forward's end: inside a call, torch has taken its mode off the stack
+        )
+        message = (
+            f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
+        )
         self.recording.not_observed["undertow"] = NotObserved("undertow", message)
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 

@@ -38,7 +38,8 @@ def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Reco
     account = next((a for a in accounts if a.complete), None)
     if account is None:
         raise NothingObservedError(
-            "a loss whose gradient reaches no operation inside the model", "a loss of the output of model(...)",
+            "a loss whose gradient reaches no operation inside the model",
+            "a loss of the output of model(...)",
             "call the model itself (not model.forward or a method of it), and don't detach its output",
         )
     trace = account.trace

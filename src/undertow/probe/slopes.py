@@ -64,4 +64,3 @@ class Slopes:
         if id(activation) not in self._traits:
             self._traits[id(activation)] = (activation, traits(activation))
         return self._traits[id(activation)][1]
-

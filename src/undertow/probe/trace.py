@@ -21,7 +21,6 @@ from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of
 from undertow.probe.slopes import Slopes
 from undertow.record import NotObserved, Reading, Site, Slope
 
-
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -205,7 +204,9 @@ class Trace:
 
     def _slope(self, activation: Activation, x: Tensor) -> tuple[Slope, Tensor] | None:
         edge = Edge(x.grad_fn, x.output_nr) if x.grad_fn is not None else None
-        return self.slopes.measure(activation, x.detach(), self._channels_first.get(edge, x.ndim == 4) if edge else x.ndim == 4)
+        return self.slopes.measure(
+            activation, x.detach(), self._channels_first.get(edge, x.ndim == 4) if edge else x.ndim == 4
+        )
 
     def _note(self, reason: str) -> None:
         path = self._stack[-1].path if self._stack else ""

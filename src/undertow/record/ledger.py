@@ -110,5 +110,7 @@ class Ledger:
         found = next((e for e in self.entries if site in (e.site.name, e.site.short)), None)
         if found is None:
             near = get_close_matches(site, [e.site.short for e in self.entries], n=3, cutoff=0.3)
-            raise UnknownNameError(f"the site {site!r}", f"one of {len(self)} sites", " or ".join(near) or "list(ledger)")
+            raise UnknownNameError(
+                f"the site {site!r}", f"one of {len(self)} sites", " or ".join(near) or "list(ledger)"
+            )
         return found

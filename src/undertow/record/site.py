@@ -36,7 +36,11 @@ class Site:
     @property
     def label(self) -> str:
         """What a reader is shown: `act3`, and `0 (linear)` where the module has only a number for a name."""
-        return f"{self.short} ({self.operation})" if self.module.rpartition(".")[2].isdigit() and not self.functional else self.short
+        return (
+            f"{self.short} ({self.operation})"
+            if self.module.rpartition(".")[2].isdigit() and not self.functional
+            else self.short
+        )
 
     def __str__(self) -> str:
         return self.name

@@ -45,26 +45,45 @@ def ledger_table(ledger: Ledger, caption: str = "") -> Table:
         blank = (Text("⋮"),) * (3 + len(shown))
         rows = [*rows[:_KEPT_AT_END], Row(gap + blank), *rows[-_KEPT_AT_END:]]
         note = say("report.ledger.thinned", count=left_out, total=len(found))
-    columns = [Column(say("report.ledger.layer")), Column(say("report.ledger.forward"), "right"),
-               Column(say("report.ledger.backward")), Column(say("report.ledger.factor"), "right"),
-               *(Column(say(f"report.effect.{e}"), "right") for e in shown)]
+    columns = [
+        Column(say("report.ledger.layer")),
+        Column(say("report.ledger.forward"), "right"),
+        Column(say("report.ledger.backward")),
+        Column(say("report.ledger.factor"), "right"),
+        *(Column(say(f"report.effect.{e}"), "right") for e in shown),
+    ]
     rows += _totals(ledger, shown)
-    return Table(tuple(columns), tuple(rows), caption or say("report.ledger.caption"),
-                 " ".join(filter(None, (note, say("report.ledger.reading")))))
+    return Table(
+        tuple(columns),
+        tuple(rows),
+        caption or say("report.ledger.caption"),
+        " ".join(filter(None, (note, say("report.ledger.reading")))),
+    )
 
 
 def _layer_row(layer: tuple[Entry, ...], shown: Sequence[Effect], low: float, high: float) -> Row:
     first, rest = layer[0].site.label, dict.fromkeys(e.site.operation for e in layer[1:])
     parts = [math.prod(getattr(e, effect) for e in layer) for effect in shown]
-    return Row((Text(" → ".join((first, *rest)), code=True), Number(layer[-1].forward_rms, _DIGITS),
-                tree.Bar(layer[0].backward_rms, low, high, _DIGITS), _times(math.prod(e.factor for e in layer)),
-                *map(_times, parts)))
+    return Row(
+        (
+            Text(" → ".join((first, *rest)), code=True),
+            Number(layer[-1].forward_rms, _DIGITS),
+            tree.Bar(layer[0].backward_rms, low, high, _DIGITS),
+            _times(math.prod(e.factor for e in layer)),
+            *map(_times, parts),
+        )
+    )
 
 
 def _totals(ledger: Ledger, shown: Sequence[Effect]) -> tuple[Row, Row]:
     empty = Text("")
-    product = (Text(say("report.ledger.product")), empty, empty, _times(ledger.product),
-               *(_times(ledger.total(e)) for e in shown))
+    product = (
+        Text(say("report.ledger.product")),
+        empty,
+        empty,
+        _times(ledger.product),
+        *(_times(ledger.total(e)) for e in shown),
+    )
     measured = (Text(say("report.ledger.end_to_end")), empty, empty, _times(ledger.end_to_end), *(empty,) * len(shown))
     return Row(product, strong=True), Row(measured, strong=True)
 
@@ -75,8 +94,15 @@ def _times(factor: float) -> Number:
 
 def finding_card(finding: Finding) -> Card:
     """A finding with its evidence, what speaks against it, what would overturn it, and its cures."""
-    return Card(finding.severity, finding.title, finding.because, tuple(map(_evidence, finding.evidence)),
-                tuple(map(_evidence, finding.counter_evidence)), finding.overturned_by, finding.cures)
+    return Card(
+        finding.severity,
+        finding.title,
+        finding.because,
+        tuple(map(_evidence, finding.evidence)),
+        tuple(map(_evidence, finding.counter_evidence)),
+        finding.overturned_by,
+        finding.cures,
+    )
 
 
 def _evidence(evidence: Evidence) -> EvidenceRow:
@@ -94,9 +120,14 @@ def _evidence(evidence: Evidence) -> EvidenceRow:
 
 def verdict_table(verdicts: Verdicts) -> Table:
     """One row a cure: outcome, metric before and after, the interval of the difference."""
-    columns = (Column(say("report.verdict.cure")), Column(say("report.verdict.outcome")),
-               Column(say("report.verdict.before"), "right"), Column(say("report.verdict.after"), "right"),
-               Column(say("report.verdict.interval"), "right"), Column(say("report.verdict.remarks")))
+    columns = (
+        Column(say("report.verdict.cure")),
+        Column(say("report.verdict.outcome")),
+        Column(say("report.verdict.before"), "right"),
+        Column(say("report.verdict.after"), "right"),
+        Column(say("report.verdict.interval"), "right"),
+        Column(say("report.verdict.remarks")),
+    )
     caption = say("report.verdict.caption", seeds=len(verdicts.seeds), steps=verdicts.steps, metric=_metric(verdicts))
     return Table(columns, tuple(_verdict_row(v) for v in verdicts), caption, say("report.verdict.reading"))
 
@@ -110,9 +141,16 @@ def _verdict_row(verdict: Verdict) -> Row:
     low, high = verdict.interval
     interval = f"{written(low)} … {written(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
     remaining = say("report.verdict.remaining", kinds=", ".join(verdict.remaining)) if verdict.remaining else ""
-    return Row((Text(verdict.cure, code=True), tree.Badge(verdict.says, _TONES.get(verdict.outcome, "neutral")),
-                _metric_cell(verdict.before), _metric_cell(verdict.after), Text(interval),
-                Text("; ".join(filter(None, (verdict.reason, remaining))))))
+    return Row(
+        (
+            Text(verdict.cure, code=True),
+            tree.Badge(verdict.says, _TONES.get(verdict.outcome, "neutral")),
+            _metric_cell(verdict.before),
+            _metric_cell(verdict.after),
+            Text(interval),
+            Text("; ".join(filter(None, (verdict.reason, remaining)))),
+        )
+    )
 
 
 def _metric_cell(value: float) -> Cell:

@@ -25,8 +25,14 @@ def html(document: Document) -> str:
     with language(document.lang):
         numbers = iter(range(1, len(document.blocks) + 1))
         return _template().render(
-            document=document, say=say, written=written, position=position, version=__version__,
-            inlined=lambda text: _inlined(text, f"f{next(numbers)}-"), kind=lambda b: type(b).__name__)
+            document=document,
+            say=say,
+            written=written,
+            position=position,
+            version=__version__,
+            inlined=lambda text: _inlined(text, f"f{next(numbers)}-"),
+            kind=lambda b: type(b).__name__,
+        )
 
 
 @cache

@@ -71,8 +71,9 @@ def _callout(block: tree.Callout, width: int) -> RenderableType:
 
 
 def _code(block: tree.Code, width: int) -> RenderableType:
-    return Padding(Syntax(block.text, block.language, theme="ansi_dark", background_color="default", word_wrap=True),
-                   (0, 0, 0, 2))
+    return Padding(
+        Syntax(block.text, block.language, theme="ansi_dark", background_color="default", word_wrap=True), (0, 0, 0, 2)
+    )
 
 
 def _figure(block: tree.Figure, width: int) -> RenderableType:
@@ -80,17 +81,28 @@ def _figure(block: tree.Figure, width: int) -> RenderableType:
 
 
 def _table(block: tree.Table, width: int) -> RenderableType:
-    grid = Grid(box=box.SIMPLE_HEAD, title=Styled(block.caption, style="italic") if block.caption else None,
-                title_justify="left", caption=Styled(block.note, style="dim") if block.note else None,
-                caption_justify="left", pad_edge=False, show_edge=False,
-                padding=(0, 2 if width >= _WIDE else 0, 0, 0))
+    grid = Grid(
+        box=box.SIMPLE_HEAD,
+        title=Styled(block.caption, style="italic") if block.caption else None,
+        title_justify="left",
+        caption=Styled(block.note, style="dim") if block.note else None,
+        caption_justify="left",
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 2 if width >= _WIDE else 0, 0, 0),
+    )
     for i, column in enumerate(block.columns):
         cells = [row.cells[i] for row in block.rows if i < len(row.cells)]
         least = min(max(map(_longest_word, (Text(column.title), *cells))), width // 4)
         # rich shrinks the widest column that may wrap, even below its min_width: those that gain nothing must not
         rigid = cell_len(column.title) <= least and all(_longest_word(c) >= _length(c) for c in cells)
-        grid.add_column(Styled(column.title), justify=column.align, overflow="fold", min_width=least,
-                        no_wrap=rigid or _is_name(cells, i))
+        grid.add_column(
+            Styled(column.title),
+            justify=column.align,
+            overflow="fold",
+            min_width=least,
+            no_wrap=rigid or _is_name(cells, i),
+        )
     for row in block.rows:
         cells = [_cell(cell, width) for cell in row.cells]
         if row.strong:
@@ -139,8 +151,9 @@ def _card(block: tree.Card, width: int) -> RenderableType:
     for name, text in (("overturned_by", block.overturned_by), ("cures", ", ".join(block.cures))):
         if text:
             parts += [Styled(), Styled.assemble((say(f"report.{name}") + ": ", "bold"), text)]
-    return Panel(Group(*parts), title=title, title_align="left", border_style=style.split()[-1], box=box.ROUNDED,
-                 padding=(0, 1))
+    return Panel(
+        Group(*parts), title=title, title_align="left", border_style=style.split()[-1], box=box.ROUNDED, padding=(0, 1)
+    )
 
 
 def _evidence(rows: tuple[EvidenceRow, ...]) -> RenderableType:
@@ -148,13 +161,22 @@ def _evidence(rows: tuple[EvidenceRow, ...]) -> RenderableType:
     for row in rows:
         mark = "·" if row.within else "!"
         expected = f"{say('report.expected')} {row.expected}" if row.expected else ""
-        grid.add_row(Styled(mark, style="" if row.within else "bold red"), Styled(row.text),
-                     Styled(written(row.value), style="bold"), Styled(expected, style="dim"),
-                     Styled(row.origin, style="dim"))
+        grid.add_row(
+            Styled(mark, style="" if row.within else "bold red"),
+            Styled(row.text),
+            Styled(written(row.value), style="bold"),
+            Styled(expected, style="dim"),
+            Styled(row.origin, style="dim"),
+        )
     return grid
 
 
 _DRAW: dict[type, Callable[[Any, int], RenderableType]] = {
-    tree.Heading: _heading, tree.Paragraph: _paragraph, tree.Callout: _callout, tree.Code: _code,
-    tree.Figure: _figure, tree.Table: _table, tree.Card: _card,
+    tree.Heading: _heading,
+    tree.Paragraph: _paragraph,
+    tree.Callout: _callout,
+    tree.Code: _code,
+    tree.Figure: _figure,
+    tree.Table: _table,
+    tree.Card: _card,
 }

@@ -17,8 +17,16 @@ from undertow.theory.moments import moments
 
 Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 Normalisation = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm,
-    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
 )
 
 
@@ -196,7 +204,8 @@ def _fan_in(module: nn.Module) -> float:
 def _set(module: nn.Module, std: float, generator: torch.Generator | None) -> None:
     if "weight" not in dict(module.named_parameters(recurse=False)):
         raise ModelError(
-            f"a {type(module).__name__} whose weight is computed by a parametrization", "a weight of its own",
+            f"a {type(module).__name__} whose weight is computed by a parametrization",
+            "a weight of its own",
             "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')",
         )
     assert isinstance(module.weight, Tensor)

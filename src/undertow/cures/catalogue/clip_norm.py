@@ -23,8 +23,9 @@ class ClipNorm(Cure):
     """
 
     name = "clip_norm"
-    reference = Reference("Pascanu, Mikolov and Bengio", 2013,
-                          "On the difficulty of training recurrent neural networks", "1211.5063")
+    reference = Reference(
+        "Pascanu, Mikolov and Bengio", 2013, "On the difficulty of training recurrent neural networks", "1211.5063"
+    )
     treats = ("exploding", "nonfinite", "unstable_lr")
     max_norm: float = 1.0
 
@@ -37,6 +38,8 @@ class ClipNorm(Cure):
         training.clip = self.max_norm
 
     def patch(self, training: Training) -> str:
-        return ("from torch import nn\n\n"
-                f"# {say('cures.patch.clip')}\n"
-                f"nn.utils.clip_grad_norm_(model.parameters(), {self.max_norm!r})\n")
+        return (
+            "from torch import nn\n\n"
+            f"# {say('cures.patch.clip')}\n"
+            f"nn.utils.clip_grad_norm_(model.parameters(), {self.max_norm!r})\n"
+        )

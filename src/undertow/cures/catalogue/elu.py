@@ -26,8 +26,12 @@ class ELU(Cure):
     """
 
     name = "elu"
-    reference = Reference("Clevert, Unterthiner and Hochreiter", 2015,
-                          "Fast and accurate deep network learning by exponential linear units (ELUs)", "1511.07289")
+    reference = Reference(
+        "Clevert, Unterthiner and Hochreiter",
+        2015,
+        "Fast and accurate deep network learning by exponential linear units (ELUs)",
+        "1511.07289",
+    )
     treats = ("vanishing", "saturated", "dead")
     changes_network = True
     alpha: float = 1.0

@@ -27,8 +27,9 @@ class LeakyReLU(Cure):
     """
 
     name = "leaky_relu"
-    reference = Reference("Maas, Hannun and Ng", 2013,
-                          "Rectifier nonlinearities improve neural network acoustic models")
+    reference = Reference(
+        "Maas, Hannun and Ng", 2013, "Rectifier nonlinearities improve neural network acoustic models"
+    )
     treats = ("vanishing", "saturated", "dead")
     changes_network = True
     slope: float = 0.01

@@ -23,8 +23,9 @@ class LearningRate(Cure):
     """
 
     name = "learning_rate"
-    reference = Reference("Bengio", 2012, "Practical recommendations for gradient-based training of deep architectures",
-                          "1206.5533")
+    reference = Reference(
+        "Bengio", 2012, "Practical recommendations for gradient-based training of deep architectures", "1206.5533"
+    )
     treats = ("unstable_lr", "too_small_lr", "nonfinite", "exploding")
     label_format = "{name} ×{factor:g}"
     settings = ({"factor": 0.1}, {"factor": 10.0})

@@ -26,8 +26,11 @@ class RMSprop(Cure):
     """
 
     name = "rmsprop"
-    reference = Reference("Tieleman and Hinton", 2012,
-                          "Lecture 6.5, RMSprop: divide the gradient by a running average of its recent magnitude")
+    reference = Reference(
+        "Tieleman and Hinton",
+        2012,
+        "Lecture 6.5, RMSprop: divide the gradient by a running average of its recent magnitude",
+    )
     treats = ("vanishing", "exploding", "too_small_lr", "unstable_lr")
     lr: float = 1e-3
 

@@ -86,9 +86,15 @@ class Dead(Rule):
         born = self._share(recording.snapshots[:5], entry)
         cause = self._cause(recording, entry, born)
         before = next((e for e in recording.snapshots[0].ledger if e.site == entry.previous), None)
-        values = {"share": dead, "born": born, "act": entry.slope.activation if entry.slope else "", "samples": seen,
-                  "mean": before.forward.mean if before else 0.0, "std": before.forward.std if before else 0.0,
-                  "rate": recording.steps[0].learning_rate if recording.steps else 0.0}
+        values = {
+            "share": dead,
+            "born": born,
+            "act": entry.slope.activation if entry.slope else "",
+            "samples": seen,
+            "mean": before.forward.mean if before else 0.0,
+            "std": before.forward.std if before else 0.0,
+            "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
+        }
         return Finding(
             kind="dead",
             severity="critical" if dead == 1.0 else "warning",

@@ -89,10 +89,14 @@ class Exploding(Rule):
         yield self._finding("learning_rate", snapshot, grown.gradient_norm / start, recording, grown.step)
 
     def _finding(self, cause, snapshot, size, recording: Recording, step: int | None = None) -> Finding:
-        values = account(snapshot.ledger) | {"growth": size, "rate": recording.steps[0].learning_rate if recording.steps else 0.0}
+        values = account(snapshot.ledger) | {
+            "growth": size,
+            "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
+        }
         by_time = cause == "learning_rate"
         evidence = [
-            Evidence("growth", size, None, self.growth, "own_history") if by_time
+            Evidence("growth", size, None, self.growth, "own_history")
+            if by_time
             else Evidence("flow", size, 1 / self.threshold, self.threshold, "one_rate"),
             Evidence("activation_factor", values["activation"], 0.7, 1.4, "keeps_size"),
             Evidence("weights_factor", values["weights"], 0.7, 1.4, "keeps_size"),

@@ -75,7 +75,9 @@ class Nonfinite(Rule):
             step=began,
             evidence=(
                 Evidence("nonfinite_values", float(reading.nonfinite if reading else 1), None, 0.0, "finite"),
-                Evidence("input_nonfinite", float(snapshot.inputs.nonfinite if snapshot.inputs else 0), None, 0.0, "finite"),
+                Evidence(
+                    "input_nonfinite", float(snapshot.inputs.nonfinite if snapshot.inputs else 0), None, 0.0, "finite"
+                ),
                 Evidence("finite_steps_before", float(began), None, None, ""),
             ),
             cures=CURES[cause],
@@ -84,7 +86,9 @@ class Nonfinite(Rule):
                 "of": reading.count if reading else 1,
                 "operation": entry.site.operation if entry else "",
                 "source": (entry.site.source if entry else None) or "",
-                "norm": max((s.gradient_norm for s in recording.steps if math.isfinite(s.gradient_norm)), default=math.nan),
+                "norm": max(
+                    (s.gradient_norm for s in recording.steps if math.isfinite(s.gradient_norm)), default=math.nan
+                ),
                 "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
             },
         )

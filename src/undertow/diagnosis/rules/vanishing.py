@@ -61,7 +61,7 @@ class Vanishing(Rule):
     """Origin: the share of a weight's size that one update usually changes, and three decades are also what float16's
     11 significant bits tell apart."""
     hopeless: float = 1e-6
-    """Origin: below it the first layer's update is lost in float32 rounding next to the last layer's (24 bits: 6e-8)."""
+    """Origin: below it the first layer's update is lost in rounding next to the last layer's (float32: 6e-8)."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         early = [s for s in recording.snapshots[:5] if s.ledger.path]
@@ -84,7 +84,9 @@ class Vanishing(Rule):
                 Evidence("activation_factor", values["activation"], 0.7, 1.4, "keeps_size"),
                 Evidence("weights_factor", values["weights"], 0.7, 1.4, "keeps_size"),
             ),
-            counter_evidence=(Evidence("fitted", float(is_fitted(recording, late[-1].ledger)), None, 0.0, "not_fitted"),),
+            counter_evidence=(
+                Evidence("fitted", float(is_fitted(recording, late[-1].ledger)), None, 0.0, "not_fitted"),
+            ),
             cures=CURES[cause],
             values=values,
         )

@@ -62,8 +62,7 @@ def measured(name: str, gain: float | None = None) -> Ledger:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         widths = [_INPUTS, *[_WIDTH] * _DEPTH]
-        hidden = [layer for i, o in pairwise(widths)
-                  for layer in (_linear(i, o, gain), _LAYERS[name]())]
+        hidden = [layer for i, o in pairwise(widths) for layer in (_linear(i, o, gain), _LAYERS[name]())]
         model = nn.Sequential(*hidden, nn.Linear(_WIDTH, _CLASSES))
         batch = torch.randn(_BATCH, _INPUTS), torch.randint(_CLASSES, (_BATCH,))
         return examine(model, batch, nn.functional.cross_entropy).ledger

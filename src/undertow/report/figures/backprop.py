@@ -11,14 +11,29 @@ from undertow.record import Entry, Ledger
 from undertow.report.figures.diagram import Card, Diagram, Wire, draw
 from undertow.report.figures.split import split_text
 
-_SIGNS = {"add": "+", "radd": "+", "iadd": "+", "sub": "−", "rsub": "−", "mul": "×", "rmul": "×", "multiply": "×",
-          "div": "÷", "truediv": "÷", "rdiv": "÷", "sigmoid": "σ", "relu": "ReLU", "neg": "−",
-          "log": "ln"}
+_SIGNS = {
+    "add": "+",
+    "radd": "+",
+    "iadd": "+",
+    "sub": "−",
+    "rsub": "−",
+    "mul": "×",
+    "rmul": "×",
+    "multiply": "×",
+    "div": "÷",
+    "truediv": "÷",
+    "rdiv": "÷",
+    "sigmoid": "σ",
+    "relu": "ReLU",
+    "neg": "−",
+    "log": "ln",
+}
 _SQUARE = 2.0
 
 
-def backprop(subject: ComputationGraph | Ledger, title: str | None = None, *, first: str | int = 0,
-             last: str | int | None = None) -> str:
+def backprop(
+    subject: ComputationGraph | Ledger, title: str | None = None, *, first: str | int = 0, last: str | int | None = None
+) -> str:
     """The chain rule ∂L/∂input = Σ ∂L/∂output · ∂output/∂input, drawn with its numbers; SVG text.
 
     Parameters
@@ -40,12 +55,16 @@ def backprop(subject: ComputationGraph | Ledger, title: str | None = None, *, fi
 
 
 def _of_graph(graph: ComputationGraph, title: str) -> Diagram:
-    cards = tuple(Card(n.index, _label(n), n.value, n.backward, _kind(n, graph), n.name or n.operation)
-                  for n in graph.nodes)
+    cards = tuple(
+        Card(n.index, _label(n), n.value, n.backward, _kind(n, graph), n.name or n.operation) for n in graph.nodes
+    )
     wires = tuple(Wire(e.source, e.target, e.local) for e in graph.edges)
     loss = graph.loss
-    description = say("figures.backprop.description", loss=written(loss.value, 7),
-                      inputs=", ".join(f"{n.name} = {written(n.value)}" for n in graph.nodes if n.name))
+    description = say(
+        "figures.backprop.description",
+        loss=written(loss.value, 7),
+        inputs=", ".join(f"{n.name} = {written(n.value)}" for n in graph.nodes if n.name),
+    )
     return Diagram(title, description, cards, wires, say("figures.local_derivative"), _chain_rule(graph))
 
 
@@ -83,7 +102,7 @@ def _slice(ledger: Ledger, first: str | int, last: str | int | None) -> Sequence
         instead = f"first={path[0].site.short!r}, last={path[-1].site.short!r}" if path else "a ledger with sites"
         expected = f"two of the {len(path)} sites of the main path, in order"
         raise InputError(f"a slice from {first!r} to {last!r}", expected, instead)
-    return path[start:stop + 1]
+    return path[start : stop + 1]
 
 
 def _place(path: Sequence[Entry], site: str | int) -> int:
@@ -97,9 +116,16 @@ def _place(path: Sequence[Entry], site: str | int) -> int:
 
 
 def _of_ledger(entries: Sequence[Entry], title: str) -> Diagram:
-    cards = tuple(Card(i, e.site.label, e.forward_rms, e.backward_rms, hint=f"{e.site.name} · {e.site.operation}")
-                  for i, e in enumerate(entries))
+    cards = tuple(
+        Card(i, e.site.label, e.forward_rms, e.backward_rms, hint=f"{e.site.name} · {e.site.operation}")
+        for i, e in enumerate(entries)
+    )
     wires = tuple(Wire(i, i + 1, e.factor, split_text(e)) for i, e in enumerate(entries[1:]))
-    description = say("figures.backprop.slice_description", first=entries[0].site.label, last=entries[-1].site.label,
-                      start=written(entries[-1].backward_rms), end=written(entries[0].backward_rms))
+    description = say(
+        "figures.backprop.slice_description",
+        first=entries[0].site.label,
+        last=entries[-1].site.label,
+        start=written(entries[-1].backward_rms),
+        end=written(entries[0].backward_rms),
+    )
     return Diagram(title, description, cards, wires, say("figures.factor"))

@@ -60,8 +60,11 @@ def curves(names: str | Any | Sequence[str | Any], low: float = -6.0, high: floa
 
     given = [names] if isinstance(names, str) or not isinstance(names, Sequence) else list(names)
     if not given or not low < high:
-        raise InputError(f"{len(given)} names over [{low}, {high}]", "at least one name and low < high",
-                         "curves('gelu', low=-6, high=6)")
+        raise InputError(
+            f"{len(given)} names over [{low}, {high}]",
+            "at least one name and low < high",
+            "curves('gelu', low=-6, high=6)",
+        )
     found = [activation(n) if isinstance(n, str) else n for n in given]
     lines = [line for act in found for line in _lines(act)]
     title = say("figures.curves.title", names=", ".join(dict.fromkeys(a.name for a in found)))
@@ -75,10 +78,18 @@ def curves(names: str | Any | Sequence[str | Any], low: float = -6.0, high: floa
         _frame(right, name + say("figures.curves.derivative"), lines[0].axis)
         if len(lines) > 1:
             figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(lines), 4))
-        facts = " ".join(say("figures.curves.fact", name=line.name, value=value, where=where)
-                         for line in lines for where, value in _steepest(line, x))
-        about = say("figures.curves.description", low=written(low), high=written(high), facts=facts,
-                    names=", ".join(line.name for line in lines))
+        facts = " ".join(
+            say("figures.curves.fact", name=line.name, value=value, where=where)
+            for line in lines
+            for where, value in _steepest(line, x)
+        )
+        about = say(
+            "figures.curves.description",
+            low=written(low),
+            high=written(high),
+            facts=facts,
+            names=", ".join(line.name for line in lines),
+        )
         return picture(figure, title, about)
 
 
@@ -92,23 +103,36 @@ def _lines(act: Any) -> list[Curve]:
 
 def _funnel(t: float) -> Curve:
     """max(x, t): FReLU at one pixel whose window gives t."""
-    return Curve(say("figures.curves.window", value=t), lambda x: x.clamp(min=t), lambda x: (x > t).to(x),
-                 torch.zeros_like, (t,), say("figures.curves.frelu_axis"))
+    return Curve(
+        say("figures.curves.window", value=t),
+        lambda x: x.clamp(min=t),
+        lambda x: (x > t).to(x),
+        torch.zeros_like,
+        (t,),
+        say("figures.curves.frelu_axis"),
+    )
 
 
 def _softmax_output(act: Any, index: int) -> Curve:
     """softmax(x, 0, 1)ᵢ, and its derivatives with respect to x by autograd."""
+
     def f(x: Tensor) -> Tensor:
         others = [torch.full_like(x, o) for o in _OTHER_LOGITS]
         return act(torch.stack([x, *others], -1))[..., index]
 
     others = ", ".join(written(o) for o in _OTHER_LOGITS)
-    return Curve(say("figures.curves.output", index=index + 1), f, _slope(f), _slope(_slope(f)),
-                 axis=say("figures.curves.softmax_axis", others=others))
+    return Curve(
+        say("figures.curves.output", index=index + 1),
+        f,
+        _slope(f),
+        _slope(_slope(f)),
+        axis=say("figures.curves.softmax_axis", others=others),
+    )
 
 
 def _slope(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """df/dx for a function that acts on each element by itself."""
+
     def slope(x: Tensor) -> Tensor:
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
@@ -141,11 +165,18 @@ def _broken(y: Tensor, x: Tensor, kinks: Sequence[float]) -> list[float]:
 def _mark_kinks(axes: Axes, line: Curve, x: Tensor, colour: str) -> None:
     inside = [k for k in line.kinks if x[0] < k < x[-1]]
     at = line.f(torch.tensor(inside, dtype=x.dtype)).detach().tolist() if inside else []
-    axes.plot(inside, at, color=colour, linestyle="", marker="o", markersize=7, markerfacecolor="white",
-              markeredgewidth=1.6)
+    axes.plot(
+        inside, at, color=colour, linestyle="", marker="o", markersize=7, markerfacecolor="white", markeredgewidth=1.6
+    )
     for k, y in zip(inside, at, strict=True):
-        axes.annotate(say("figures.curves.kink", where=written(k)), (k, y), textcoords="offset points",
-                      xytext=(8, -14), fontsize=8.5, color=MUTED)
+        axes.annotate(
+            say("figures.curves.kink", where=written(k)),
+            (k, y),
+            textcoords="offset points",
+            xytext=(8, -14),
+            fontsize=8.5,
+            color=MUTED,
+        )
 
 
 def _steepest(line: Curve, x: Tensor) -> list[tuple[str, str]]:
@@ -162,8 +193,14 @@ def _mark_steepest(axes: Axes, line: Curve, x: Tensor, colour: str, alone: bool)
         peak = int(slope.abs().argmax())
         axes.plot([float(x[peak])], [float(slope[peak])], color=colour, marker="o", markersize=5)
         label = say("figures.curves.steepest", value=value, where=f"x = {where}") if alone else value
-        axes.annotate(label, (float(x[peak]), float(slope[peak])), textcoords="offset points",
-                      xytext=(8, 3 if slope[peak] > 0 else -12), fontsize=9, color=colour)
+        axes.annotate(
+            label,
+            (float(x[peak]), float(slope[peak])),
+            textcoords="offset points",
+            xytext=(8, 3 if slope[peak] > 0 else -12),
+            fontsize=9,
+            color=colour,
+        )
 
 
 def _asymptotes(axes: Axes, line: Curve, x: Tensor) -> None:
@@ -177,8 +214,13 @@ def _asymptotes(axes: Axes, line: Curve, x: Tensor) -> None:
         half = x[x * side > 0]
         followed = (line.f(half).detach() - slope * half - constant).abs().max() < 1e-9 if len(half) else True
         if abs(check) < 1e-6 and not followed:
-            axes.plot([float(half[0]), float(half[-1])], [slope * float(h) + constant for h in (half[0], half[-1])],
-                      color=INK, linewidth=1, linestyle=(0, (1, 2)))
+            axes.plot(
+                [float(half[0]), float(half[-1])],
+                [slope * float(h) + constant for h in (half[0], half[-1])],
+                color=INK,
+                linewidth=1,
+                linestyle=(0, (1, 2)),
+            )
 
 
 def _frame(axes: Axes, title: str, x_label: str) -> None:

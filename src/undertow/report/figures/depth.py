@@ -33,8 +33,11 @@ def depth_profile(ledgers: Ledger | Mapping[str, Ledger], title: str | None = No
     """
     named = {"": ledgers} if isinstance(ledgers, Ledger) else dict(ledgers)
     if not any(layers(ledger) for ledger in named.values()):
-        raise InputError("ledgers without a measured site", "at least one layer with a backward value",
-                         "depth_profile(ut.examine(model, batch, loss).ledger)")
+        raise InputError(
+            "ledgers without a measured site",
+            "at least one layer with a backward value",
+            "depth_profile(ut.examine(model, batch, loss).ledger)",
+        )
     from matplotlib.ticker import MaxNLocator
 
     with styled():
@@ -75,14 +78,28 @@ def _line(axes: Axes, name: str, entries: list[Entry], colour: str) -> None:
     parts = [name, say("figures.depth.per_layer", factor=written(per_layer(entries)))]
     if len(points) < len(entries):
         parts.append(say("figures.depth.left_out", count=len(entries) - len(points)))
-    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, label=": ".join(p for p in parts[:2] if p)
-              + "".join(f"; {p}" for p in parts[2:]), marker="o" if len(points) <= _MARKED_LAYERS else "", markersize=4)
+    axes.plot(
+        [x for x, _ in points],
+        [y for _, y in points],
+        color=colour,
+        label=": ".join(p for p in parts[:2] if p) + "".join(f"; {p}" for p in parts[2:]),
+        marker="o" if len(points) <= _MARKED_LAYERS else "",
+        markersize=4,
+    )
     rising = len(points) > 1 and points[-1][1] > points[0][1]
     for x, y in (points[0], points[-1]) if len(points) > 1 else points:
         # right of its point, on the side that the line does not take; the last one stands past the line's end
         lift = -12 if rising else 5
-        axes.annotate(written(y, 2), (x, y), textcoords="offset points", xytext=(7, lift), ha="left", fontsize=8.5,
-                      color=colour, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+        axes.annotate(
+            written(y, 2),
+            (x, y),
+            textcoords="offset points",
+            xytext=(7, lift),
+            ha="left",
+            fontsize=8.5,
+            color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
 
 
 def _underflow(axes: Axes) -> None:
@@ -91,14 +108,29 @@ def _underflow(axes: Axes) -> None:
     for name, smallest in UNDERFLOW.items():
         if low <= smallest * 10:
             axes.axhline(smallest, color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
-            axes.annotate(say("figures.depth.underflow", format=name), (0.5, smallest), textcoords="offset points",
-                          xycoords=("axes fraction", "data"), xytext=(0, 3), ha="center", fontsize=8, color=INK,
-                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+            axes.annotate(
+                say("figures.depth.underflow", format=name),
+                (0.5, smallest),
+                textcoords="offset points",
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 3),
+                ha="center",
+                fontsize=8,
+                color=INK,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )
 
 
 def _description(ledgers: Mapping[str, Ledger]) -> str:
     return " ".join(
-        say("figures.depth.description", name=name or say("figures.depth.model"), layers=len(found),
-            last=written(found[-1].backward_rms), first=written(found[0].backward_rms),
-            factor=written(per_layer(found)))
-        for name, ledger in ledgers.items() if (found := layers(ledger)))
+        say(
+            "figures.depth.description",
+            name=name or say("figures.depth.model"),
+            layers=len(found),
+            last=written(found[-1].backward_rms),
+            first=written(found[0].backward_rms),
+            factor=written(per_layer(found)),
+        )
+        for name, ledger in ledgers.items()
+        if (found := layers(ledger))
+    )

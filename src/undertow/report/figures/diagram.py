@@ -68,8 +68,10 @@ class Box:
     height: float
 
     def meets(self, other: Box, gap: float = 2.0) -> bool:
-        return (abs(self.x - other.x) * 2 < self.width + other.width + 2 * gap
-                and abs(self.y - other.y) * 2 < self.height + other.height + 2 * gap)
+        return (
+            abs(self.x - other.x) * 2 < self.width + other.width + 2 * gap
+            and abs(self.y - other.y) * 2 < self.height + other.height + 2 * gap
+        )
 
 
 def draw(diagram: Diagram) -> str:
@@ -146,9 +148,11 @@ class _Drawing:
 
     def _legend(self, picture: svg.Element) -> None:
         x = 16.0
-        for name, colour, mark in ((say("figures.forward_value"), FORWARD, "→"),
-                                   (say("figures.backward_value"), BACKWARD, "←"),
-                                   (self.diagram.local_name, LOCAL, "×")):
+        for name, colour, mark in (
+            (say("figures.forward_value"), FORWARD, "→"),
+            (say("figures.backward_value"), BACKWARD, "←"),
+            (self.diagram.local_name, LOCAL, "×"),
+        ):
             svg.add(picture, "text", f"{mark} {name}", x=x, y=48, fill=colour, font_size=12, font_weight=600)
             x += 38 + sum(_HANGUL_WIDTH if "가" <= c <= "힣" else _LATIN_WIDTH for c in name)
 
@@ -165,8 +169,18 @@ class _Drawing:
         fill, line = {"input": ("#ffffff", MUTED), "loss": ("#fdf1e7", BACKWARD)}.get(card.kind, ("#eef3f8", INK))
         group = svg.add(picture, "g", data_node=card.key)
         svg.add(group, "title", self._tooltip(card))
-        svg.add(group, "rect", x=x - width / 2, y=y - BOX_HEIGHT / 2, width=width, height=BOX_HEIGHT,
-                rx=BOX_HEIGHT / 2 if card.kind == "input" else 7, fill=fill, stroke=line, stroke_width=1.2)
+        svg.add(
+            group,
+            "rect",
+            x=x - width / 2,
+            y=y - BOX_HEIGHT / 2,
+            width=width,
+            height=BOX_HEIGHT,
+            rx=BOX_HEIGHT / 2 if card.kind == "input" else 7,
+            fill=fill,
+            stroke=line,
+            stroke_width=1.2,
+        )
         svg.add(group, "text", card.text, x=x, y=y + 5, text_anchor="middle", font_size=13, font_weight=600, fill=INK)
         _number(group, x, y - BOX_HEIGHT / 2 - 6, card.forward, "forward", FORWARD)
         if card.backward is not None:
@@ -211,20 +225,33 @@ class _Drawing:
         self.taken.append(box)
         group = svg.add(picture, "g", data_source=wire.source, data_target=wire.target)
         svg.add(group, "title", f"{self.diagram.local_name}: {wire.local!r}")
-        svg.add(group, "rect", x=box.x - width / 2, y=box.y - height / 2, width=width, height=height, rx=8.5,
-                fill="#f4effa", stroke="#d9c9ec", stroke_width=1)
+        svg.add(
+            group,
+            "rect",
+            x=box.x - width / 2,
+            y=box.y - height / 2,
+            width=width,
+            height=height,
+            rx=8.5,
+            fill="#f4effa",
+            stroke="#d9c9ec",
+            stroke_width=1,
+        )
         assert wire.local is not None
         _number(group, box.x, box.y + (-2 if wire.note else 4), wire.local, "local", LOCAL)
         if wire.note:
             svg.add(group, "text", wire.note, x=box.x, y=box.y + 10, text_anchor="middle", font_size=10, fill=MUTED)
 
-
     def _crossings(self, box: Box, wire: Wire) -> int:
         """Points of other wires under a box."""
-        return sum(box.meets(Box(*_along(a, b, k / 24), 0, 0))
-                   for other, path in self.paths.items() if other is not wire
-                   for a, b in pairwise(path) if min(a[0], b[0]) < box.x + box.width and b[0] > box.x - box.width
-                   for k in range(25))
+        return sum(
+            box.meets(Box(*_along(a, b, k / 24), 0, 0))
+            for other, path in self.paths.items()
+            if other is not wire
+            for a, b in pairwise(path)
+            if min(a[0], b[0]) < box.x + box.width and b[0] > box.x - box.width
+            for k in range(25)
+        )
 
 
 _PLACES = tuple(0.5 + sign * step / 40 for step in range(19) for sign in (1, -1))
@@ -241,5 +268,17 @@ def _along(start: tuple[float, float], end: tuple[float, float], t: float) -> tu
 def _number(parent: svg.Element, x: float, y: float, value: float, role: str, colour: str) -> None:
     # a white rim, so that a wire which passes behind the number does not strike it through
     rim = {} if role == "local" else {"paint-order": "stroke", "stroke": "#ffffff", "stroke-width": 3}
-    svg.add(parent, "text", exact(value), x=x, y=y, text_anchor="middle", font_size=11, fill=colour,
-            font_family=svg.MONO, class_=role, data_value=repr(value), **rim)
+    svg.add(
+        parent,
+        "text",
+        exact(value),
+        x=x,
+        y=y,
+        text_anchor="middle",
+        font_size=11,
+        fill=colour,
+        font_family=svg.MONO,
+        class_=role,
+        data_value=repr(value),
+        **rim,
+    )

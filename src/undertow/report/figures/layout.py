@@ -97,6 +97,8 @@ def _place_leaf(key: Key, inputs: Mapping[Key, Sequence[Key]], layout: Layout) -
         wanted += (-1 if first[0] == key else 1) * (MARGIN if any(inputs[r] for r in first) else MARGIN / 2)
     taken = [r for k, r in layout.row.items() if layout.column[k] == column]
     taken += [r for b in layout.bends.values() for c, r in b if c == column]
-    candidates = sorted((wanted + sign * step * MARGIN / 4 for step in range(8 * len(inputs)) for sign in (-1, 1)),
-                        key=lambda r: abs(r - wanted))
+    candidates = sorted(
+        (wanted + sign * step * MARGIN / 4 for step in range(8 * len(inputs)) for sign in (-1, 1)),
+        key=lambda r: abs(r - wanted),
+    )
     layout.row[key] = next(r for r in candidates if all(abs(r - t) >= MARGIN for t in taken))

@@ -31,14 +31,31 @@ def _settings() -> dict[str, object]:
 
     known = {f.name for f in font_manager.fontManager.ttflist}
     return {
-        "svg.fonttype": "none", "svg.hashsalt": "undertow",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "undertow",
         "font.family": ["DejaVu Sans", *(f for f in _HANGUL if f in known)],
-        "font.size": 10, "axes.unicode_minus": True, "axes.edgecolor": MUTED, "axes.labelcolor": INK,
-        "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlecolor": INK, "axes.titlelocation": "left",
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-        "grid.color": GRID, "grid.linewidth": 0.8, "xtick.color": MUTED, "ytick.color": MUTED,
-        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "legend.frameon": False, "legend.fontsize": 9,
-        "lines.linewidth": 2.0, "lines.solid_capstyle": "round",
+        "font.size": 10,
+        "axes.unicode_minus": True,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlecolor": INK,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.8,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "lines.linewidth": 2.0,
+        "lines.solid_capstyle": "round",
     }
 
 

@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 Element = ElementTree.Element
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
-FONTS = ("system-ui, -apple-system, 'Segoe UI', Pretendard, 'Apple SD Gothic Neo', 'Noto Sans KR', "
-         "'Noto Sans CJK KR', 'Malgun Gothic', 'DejaVu Sans', sans-serif")
+FONTS = (
+    "system-ui, -apple-system, 'Segoe UI', Pretendard, 'Apple SD Gothic Neo', 'Noto Sans KR', "
+    "'Noto Sans CJK KR', 'Malgun Gothic', 'DejaVu Sans', sans-serif"
+)
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 ElementTree.register_namespace("", SVG)
@@ -18,9 +20,16 @@ ElementTree.register_namespace("xlink", XLINK)
 
 def root(width: float, height: float, title: str, description: str) -> Element:
     """An empty picture on a white ground, so that it reads on a dark page too."""
-    picture = Element(f"{{{SVG}}}svg", {
-        "viewBox": f"0 0 {width:g} {height:g}", "width": f"{width:g}", "height": f"{height:g}",
-        "font-family": FONTS, "font-size": "12"})
+    picture = Element(
+        f"{{{SVG}}}svg",
+        {
+            "viewBox": f"0 0 {width:g} {height:g}",
+            "width": f"{width:g}",
+            "height": f"{height:g}",
+            "font-family": FONTS,
+            "font-size": "12",
+        },
+    )
     describe(picture, title, description)
     add(picture, "rect", width=width, height=height, fill="#ffffff")
     return picture
@@ -28,8 +37,10 @@ def root(width: float, height: float, title: str, description: str) -> Element:
 
 def add(parent: Element, tag: str, text: str | None = None, **attributes: object) -> Element:
     """A child; `_` in an attribute's name stands for `-`, numbers are written with up to two decimals."""
-    found = {k.rstrip("_").replace("_", "-"): f"{round(v, 2):g}" if isinstance(v, float) else str(v)
-             for k, v in attributes.items()}
+    found = {
+        k.rstrip("_").replace("_", "-"): f"{round(v, 2):g}" if isinstance(v, float) else str(v)
+        for k, v in attributes.items()
+    }
     child = ElementTree.SubElement(parent, f"{{{SVG}}}{tag}", found)
     child.text = text
     return child

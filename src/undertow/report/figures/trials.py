@@ -45,8 +45,11 @@ def trials(verdicts: Verdicts, cures: Sequence[str] | None = None, title: str | 
         axes.set_title(title or say("figures.trials.title"))
         figure.legend(loc="outside lower center", ncols=2)
         names = ", ".join(v.cure for v in chosen)
-        return picture(figure, title or say("figures.trials.title"),
-                       say("figures.trials.description", cures=names, seeds=len(verdicts.seeds), steps=verdicts.steps))
+        return picture(
+            figure,
+            title or say("figures.trials.title"),
+            say("figures.trials.description", cures=names, seeds=len(verdicts.seeds), steps=verdicts.steps),
+        )
 
 
 def _band(axes: Axes, label: str, curves: Curves, colour: str, dashed: bool = False) -> None:
@@ -73,7 +76,7 @@ def _finite(curve: Sequence[float]) -> Sequence[float]:
 
 def _moving_mean(values: list[float], window: int) -> list[float]:
     """The mean of the last `window` values at each step."""
-    return [fmean(values[max(i + 1 - window, 0):i + 1]) for i in range(len(values))]
+    return [fmean(values[max(i + 1 - window, 0) : i + 1]) for i in range(len(values))]
 
 
 def _wide(axes: Axes) -> bool:
