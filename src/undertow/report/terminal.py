@@ -158,6 +158,8 @@ def _card(block: tree.Card, width: int) -> RenderableType:
 
 def _evidence(rows: tuple[EvidenceRow, ...]) -> RenderableType:
     grid = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for _ in range(5):
+        grid.add_column(overflow="fold")  # else a Korean word wider than its column ends in an ellipsis
     for row in rows:
         mark = "·" if row.within else "!"
         expected = f"{say('report.expected')} {row.expected}" if row.expected else ""
