@@ -178,6 +178,7 @@ def test_the_users_own_error_passes_through_the_watch_and_closes_it() -> None:
 def test_the_budget_decides_how_many_steps_are_measured() -> None:
     _, every = watched("mlp", budget=None)
     assert [s.step for s in every.recording.snapshots] == list(range(20))
+    assert [s.ledger.step for s in every.recording.snapshots] == list(range(20))
     job, some = watched("mlp", budget=0.0)
     measured = [s.step for s in some.recording.snapshots]
     assert measured[:5] == [0, 1, 2, 3, 4]
