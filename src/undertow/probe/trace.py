@@ -138,9 +138,9 @@ class Trace:
         name = args[1].name if function is applied else operation_name(function)
         if self._busy or name in PLUMBING or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
             return function(*args, **kwargs)
-        if self._is_constant(args):
+        if self.guard(self._is_constant)(args):
             output = function(*args, **kwargs)
-            self._constant |= {Edge(t.grad_fn, t.output_nr) for t in tree_leaves(output) if isinstance(t, Tensor)}
+            self.guard(self._keep_constant)(output)
             return output
         seen = self.guard(self._before_call)(function, args, kwargs)
         output = function(*args, **kwargs)
@@ -166,6 +166,9 @@ class Trace:
         """Whether only parameters go in: a weight being prepared (weight norm, a temperature), no signal."""
         tensors = [a for a in args if isinstance(a, Tensor)]
         return bool(tensors) and all(is_weight(t) or Edge(t.grad_fn, t.output_nr) in self._constant for t in tensors)
+
+    def _keep_constant(self, output: Any) -> None:
+        self._constant |= {Edge(t.grad_fn, t.output_nr) for t in tree_leaves(output) if isinstance(t, Tensor)}
 
     def _taking_part(self, tensor: Tensor) -> bool:
         return (

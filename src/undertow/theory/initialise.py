@@ -10,12 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from undertow.activations import Activation, Pointwise, activation, recognise
+from undertow.activations import Activation, Pointwise, recognise
+from undertow.activations import activation as named
 from undertow.foundation import InputError, ModelError, say
 from undertow.theory.gains import Direction, gain
 from undertow.theory.moments import moments
 
-Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Weighted = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *Transposed)
 Normalisation = (
     nn.BatchNorm1d,
     nn.BatchNorm2d,
@@ -108,22 +110,37 @@ def match_(
     if direction not in ("forward", "backward"):
         raise InputError(f"the direction {direction!r}", "'forward' or 'backward'", "match_(model)")
     layers = _layers(model)
-    default = None if activation is None else _named(activation)
-    account, square = [], 1.0
+    account = _account(layers, direction, None if activation is None else named(activation))
+    for layer, matched in zip(layers, account, strict=True):
+        weight, bias = layer.module.weight, layer.module.bias
+        assert isinstance(weight, Tensor)
+        weight.normal_(0, matched.std, generator=generator)
+        if isinstance(bias, Tensor):
+            bias.zero_()
+    return account
+
+
+def _account(layers: list[_Weights], direction: Direction, default: Activation | None) -> Account:
+    """What each layer is to be given, computed before any is changed."""
+    rows, square = [], 1.0
     for layer in layers:
-        follower = None if layer is layers[-1] else layer.follower or default
+        last = layer is layers[-1]
+        follower = None if last else layer.follower or default
         square = 1.0 if layer.input_normalised else square
-        g = 1.0 if layer is layers[-1] else _gain(follower, square, direction, layer.output_normalised)
+        g = 1.0 if last else _gain(follower, square, direction, layer.output_normalised)
         std = g / math.sqrt(_fan_in(layer.module))
-        _set(layer.module, std, generator)
-        variance = 1.0 if layer.output_normalised else g * g * square
-        account.append(Matched(layer.name, follower.label if follower else "", g, std, g * math.sqrt(square)))
-        square = moments(follower, variance).E_f2 if isinstance(follower, Pointwise) else variance
-    return Account(account)
+        rows.append(Matched(layer.name, follower.label if follower else "", g, std, g * math.sqrt(square)))
+        square = _mean_square(follower, 1.0 if layer.output_normalised else g * g * square)
+    return Account(rows)
 
 
-def _named(name: str | Activation) -> Activation:
-    return activation(name)
+def _mean_square(follower: Activation | None, variance: float) -> float:
+    """E[f(u)²] of what leaves the activation for pre-activations of this variance."""
+    square = moments(follower, variance).E_f2 if isinstance(follower, Pointwise) else variance
+    if follower is not None and not 0 < square < math.inf:
+        got = f"{follower.label}, whose mean square is {square:g} at variance {variance:g}"
+        raise InputError(got, "an activation with a mean square above 0", "match_(model, activation='relu')")
+    return square
 
 
 def _layers(model: nn.Module) -> list[_Weights]:
@@ -131,7 +148,7 @@ def _layers(model: nn.Module) -> list[_Weights]:
     found: list[_Weights] = []
     normalised = False
     for name, module in _leaves(model):
-        if isinstance(module, (nn.Linear, *Convolution)):
+        if isinstance(module, Weighted):
             if any(module is layer.module for layer in found):
                 continue
             found.append(_Weights(name, module, normalised))
@@ -150,9 +167,9 @@ def _layers(model: nn.Module) -> list[_Weights]:
 
 
 def _leaves(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules without children in order of registration; an activation counts as one whatever it is made of."""
+    """Modules without children in order of registration; weights and activations count as one whatever is in them."""
     children = [(n, c) for n, c in module._modules.items() if c is not None]  # named_children leaves out repeats
-    if not children or recognise(module) is not None:
+    if not children or isinstance(module, Weighted) or recognise(module) is not None:
         yield name, module
         return
     for inner, child in children:
@@ -169,23 +186,35 @@ def _gain(follower: Activation | None, square: float, direction: Direction, norm
     if normalised:
         return gain(follower, "backward")
     start = gain(follower, "backward", square)
-    return _root(lambda g: g * g * moments(follower, g * g * square).E_df2, start)
+    solved = _root(lambda g: g * g * moments(follower, g * g * square).E_df2, start)
+    if solved is None:
+        got = f"{follower.label}, with which no size of the weights keeps the backward value's size"
+        raise InputError(got, "an activation whose derivative has a mean square", "match_(model, 'forward')")
+    return solved
 
 
-def _root(h: Callable[[float], float], start: float) -> float:
-    """x > 0 with h(x) = 1, for h that rises from below 1 to above: regula falsi (Illinois) in log h against log x."""
+def _root(h: Callable[[float], float], start: float) -> float | None:
+    """x > 0 with h(x) = 1, for h that rises from below 1 to above: regula falsi (Illinois) in log h against log x.
+
+    None where 100 steps don't find it, or h leaves the positive numbers.
+    """
     a = b = math.log(start)
-    fa = fb = math.log(h(start))
-    while fa * fb > 0:  # grow the bracket to the side of the root
-        a, fa = b, fb
-        b -= math.copysign(0.5, fb)
-        fb = math.log(h(math.exp(b)))
-    while abs(fb) > 1e-13:  # at 1 ± 1e-13 a thousand layers are off by 1e-10
-        c = b - fb * (b - a) / (fb - fa)
-        fc = math.log(h(math.exp(c)))
-        a, fa = (b, fb) if fc * fb < 0 else (a, fa / 2)
+    fa = fb = _log(h(start))
+    for _ in range(100):
+        if abs(fb) < 1e-13:  # at 1 ± 1e-13 a thousand layers are off by 1e-10
+            return math.exp(b)
+        bracketed = fa * fb < 0
+        c = b - fb * (b - a) / (fb - fa) if bracketed else b - math.copysign(0.5, fb)
+        fc = _log(h(math.exp(c)))
+        a, fa = (a, fa / 2) if bracketed and fc * fb > 0 else (b, fb)
         b, fb = c, fc
-    return math.exp(b)
+        if math.isnan(fb):
+            break
+    return None
+
+
+def _log(size: float) -> float:
+    return math.log(size) if 0 < size < math.inf else math.nan
 
 
 def _fan_in(module: nn.Module) -> float:
@@ -194,21 +223,14 @@ def _fan_in(module: nn.Module) -> float:
     if isinstance(weight, nn.parameter.UninitializedParameter) or not isinstance(weight, Tensor):
         got = f"a {type(module).__name__} that has no weights yet"
         raise ModelError(got, "weights, which a first batch makes", "model(batch), then match_(model)")
-    fan = math.prod(weight.shape[1:])
-    if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        # its weight is (in, out/groups, ...), and a stride spreads the window's products over the outputs
-        fan = module.in_channels // module.groups * math.prod(weight.shape[2:]) / math.prod(module.stride)
-    return fan
-
-
-def _set(module: nn.Module, std: float, generator: torch.Generator | None) -> None:
     if "weight" not in dict(module.named_parameters(recurse=False)):
         raise ModelError(
             f"a {type(module).__name__} whose weight is computed by a parametrization",
             "a weight of its own",
             "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')",
         )
-    assert isinstance(module.weight, Tensor)
-    module.weight.normal_(0, std, generator=generator)
-    if isinstance(module.bias, Tensor):
-        module.bias.zero_()
+    fan = math.prod(weight.shape[1:])
+    if isinstance(module, Transposed):
+        # its weight is (in, out/groups, ...), and a stride spreads the window's products over the outputs
+        fan = module.in_channels // module.groups * math.prod(weight.shape[2:]) / math.prod(module.stride)
+    return fan
