@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from undertow.activations import activation
+from undertow.activations import Custom, activation
 from undertow.foundation import InputError, ModelError, UnknownNameError, language
 from undertow.theory import gain, match_
 
@@ -23,47 +23,62 @@ def mlp(name: str, depth: int, width: int) -> nn.Sequential:
 
 
 def sizes(model: nn.Sequential, x: torch.Tensor) -> tuple[list[float], list[float]]:
-    """Mean squares of each linear layer's output and of the gradient there, the head left out."""
-    outputs, h = [], x
+    """Mean squares of each linear layer's output and of the gradient at its input, for a random loss."""
+    inputs, outputs, h = [], [], x.clone().requires_grad_()
     for module in model:
-        h = module(h)
         if isinstance(module, nn.Linear):
             h.retain_grad()
+            inputs.append(h)
+        h = module(h)
+        if isinstance(module, nn.Linear):
             outputs.append(h)
     (h * torch.randn_like(h)).sum().backward()
-    return ([o.square().mean().item() for o in outputs[:-1]], [o.grad.square().mean().item() for o in outputs[:-1]])
+    return [o.square().mean().item() for o in outputs], [i.grad.square().mean().item() for i in inputs]
+
+
+def measured(name: str, direction: str, depth: int = 6, width: int = 256, draws: int = 12):
+    """Over draws of the weights: forward mean squares, and the gradient's at the first input over the last."""
+    forward, ratio = torch.zeros(depth + 1), 0.0
+    for seed in range(draws):
+        torch.manual_seed(seed)
+        model = mlp(name, depth, width)
+        account = match_(model, direction)
+        f, b = sizes(model, torch.randn(50, width))
+        forward, ratio = forward + torch.tensor(f) / draws, ratio + b[0] / b[-1] / draws
+    return account, forward.tolist(), ratio
+
+
+# Infinite width says 1; one draw of 256 units varies by up to 20 % (swish), the mean of 12 by 6 %, and swish, whose
+# mean is not 0, has a bias of some 10 % at this width.
+TOLERANCE = 0.2
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "elu", "swish", "prelu"])
 def test_the_backward_value_keeps_its_size_and_the_forward_is_as_accounted(name):
-    model = mlp(name, depth=8, width=400)
-    account = match_(model)
-    forward, backward = sizes(model, torch.randn(100, 400))
-    assert backward[0] / backward[-1] == pytest.approx(1, rel=0.25)  # measured: within 0.12 at this width
-    assert forward == pytest.approx([m.rms**2 for m in account[:-1]], rel=0.2)
-
-
-def test_a_gain_computed_at_variance_1_fails_where_the_solved_one_holds():
-    model = mlp("sigmoid", depth=20, width=64)
-    match_(model)
-    solved = sizes(model, torch.randn(256, 64))[1]
-    with torch.no_grad():
-        for layer in model[:-1:2]:
-            layer.weight.normal_(0, gain("sigmoid", "backward") / 8)
-    naive = sizes(model, torch.randn(256, 64))[1]
-    assert 0.1 < math.sqrt(solved[0] / solved[-1]) < 10
-    assert math.sqrt(naive[0] / naive[-1]) < 1e-2
+    account, forward, ratio = measured(name, "backward")
+    assert ratio == pytest.approx(1, rel=TOLERANCE)
+    assert forward == pytest.approx([m.rms**2 for m in account], rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "elu", "swish"])
 def test_forward_keeps_pre_activations_at_variance_1(name):
-    model = mlp(name, depth=8, width=400)
-    account = match_(model, "forward")
-    forward, backward = sizes(model, torch.randn(100, 400))
-    assert forward == pytest.approx([1.0] * 8, rel=0.2)
-    ratio = gain(name) / gain(name, "backward")
-    assert math.sqrt(backward[0] / backward[-1]) == pytest.approx(ratio**7, rel=0.3)
-    assert [m.gain for m in account] == pytest.approx([1, *[gain(name)] * 7, 1])
+    account, forward, ratio = measured(name, "forward")
+    assert forward[:-1] == pytest.approx([1.0] * 6, rel=TOLERANCE)  # the head has gain 1
+    assert [m.gain for m in account[1:-1]] == pytest.approx([gain(name)] * 5)
+    lost = gain(name, "backward") ** -2 * (gain(name) / gain(name, "backward")) ** 10
+    assert ratio == pytest.approx(lost, rel=TOLERANCE)
+
+
+def test_a_gain_computed_at_variance_1_fails_where_the_solved_one_holds():
+    model, x = mlp("sigmoid", depth=20, width=64), torch.randn(256, 64)
+    match_(model)
+    solved = sizes(model, x)[1]
+    with torch.no_grad():
+        for layer in model[:-1:2]:
+            layer.weight.normal_(0, gain("sigmoid", "backward") / 8)
+    naive = sizes(model, x)[1]
+    assert 0.1 < math.sqrt(solved[0] / solved[-1]) < 10
+    assert math.sqrt(naive[0] / naive[-1]) < 1e-2
 
 
 def test_relu_is_he_in_both_directions():
@@ -176,12 +191,21 @@ def test_bad_input_changes_nothing():
         match_(model, "up")
     with pytest.raises(UnknownNameError, match="'relu'"):
         match_(model, activation="rellu")
-    for function in (torch.log, torch.ones_like, torch.sqrt):
-        model = nn.Sequential(nn.Linear(4, 4), activation("relu").layer(), nn.Linear(4, 4))
-        model[1] = type(model[1])(__import__("undertow").activations.Custom("odd", function))
-        model[0].weight.data.copy_(before)
-        for direction in ("backward", "forward"):
-            if direction == "backward" or function is not torch.ones_like:
-                with pytest.raises(InputError, match="odd"):
-                    match_(model, direction)
-        assert torch.equal(model[0].weight, before)
+    assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("function", "direction"),
+    [
+        (torch.log, "backward"),
+        (torch.log, "forward"),
+        (torch.sqrt, "backward"),
+        (torch.ones_like, "backward"),
+    ],
+)
+def test_an_activation_that_no_weights_match(function, direction):
+    model = nn.Sequential(nn.Linear(4, 4), Custom("odd", function).layer(), nn.Linear(4, 4))
+    before = model[0].weight.clone()
+    with pytest.raises(InputError, match="got odd, "):
+        match_(model, direction)
+    assert torch.equal(model[0].weight, before)
