@@ -41,7 +41,7 @@ def root_causes(findings: list[Finding]) -> list[Finding]:
     explains = {rule.kind: rule.explains for rule in all_rules()}
     kept: list[Finding] = []
     for finding in sorted(findings, key=lambda f: (f.step, PRECEDENCE.index(f.kind))):
-        if not any(finding.kind in explains[k.kind] and k.step <= finding.step for k in kept):
+        if not any(finding.kind in explains[earlier.kind] for earlier in kept):
             kept.append(finding)
     return kept
 

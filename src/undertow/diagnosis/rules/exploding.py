@@ -80,7 +80,7 @@ class Exploding(Rule):
         norms = [s for s in recording.steps if math.isfinite(s.gradient_norm) and s.gradient_norm > 0]
         if len(norms) < 2:
             return
-        start = median(s.gradient_norm for s in norms[:1])
+        start = norms[0].gradient_norm
         grown = next((s for s in norms if s.gradient_norm > self.growth * start), None)
         last = recording.steps[-1].gradient_norm
         if grown is None or (math.isfinite(last) and last < self.growth * start):
