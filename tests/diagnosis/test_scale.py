@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import undertow as ut
 from undertow.diagnosis import Finding, watch
 from undertow.diagnosis.examples import mlp
 
@@ -93,3 +94,36 @@ def test_the_verdict_stays(net: str, way: str) -> None:
 def test_so_does_the_evidence_of_the_first_step(net: str, way: str) -> None:
     flow, plain = (next(e for e in findings(net, w)[0].evidence if e.name == "flow") for w in (WAYS[way], Way()))
     assert flow.value == pytest.approx(plain.value, rel=1e-3)
+
+
+class Scaled(torch.nn.Module):
+    """Each layer times a number: no weight and no slope is small, and the gradient dies all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(16, 16) for _ in range(8))
+        self.out = torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.tanh(layer(x) * 0.15)
+        return self.out(x)
+
+
+class Pooled(torch.nn.Module):
+    """A mean over 4,096 positions hands each of them 1/4096 of the gradient, which is no fault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.out = torch.nn.Linear(16, 16), torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.first(x)).mean(1))
+
+
+def test_a_product_with_a_number_counts_and_a_pooling_does_not():
+    torch.manual_seed(0)
+    target = torch.randint(4, (32,))
+    loss = torch.nn.functional.cross_entropy
+    assert [f.kind for f in ut.examine(Scaled(), (torch.randn(32, 16), target), loss).findings] == ["vanishing"]
+    assert ut.examine(Pooled(), (torch.randn(32, 4096, 16), target), loss).findings == ()

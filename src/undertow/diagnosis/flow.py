@@ -19,8 +19,14 @@ def flow(ledger: Ledger) -> float:
 
     Scale-free: the loss's scale divides out.  NaN where the last site's backward value is 0 or not finite.
     """
-    other = ledger.total("other")
-    return ledger.end_to_end / other if other and math.isfinite(other) else ledger.end_to_end
+    resized = _resizing(ledger)
+    return ledger.end_to_end / resized if resized and math.isfinite(resized) else ledger.end_to_end
+
+
+def _resizing(ledger: Ledger) -> float:
+    """The factor of the operations that change the number of values; a product with a number does not, and counts."""
+    pairs = zip(ledger.path, ledger.path[1:], strict=False)
+    return math.prod(e.other for before, e in pairs if e.forward.count != before.forward.count)
 
 
 def layers(ledger: Ledger) -> int:
