@@ -1,19 +1,8 @@
 """Activation functions, each defined once; names, layers and measured traits follow from the definitions."""
 
-# The families are imported in the order in which `undertow activations list` shows them.
-# isort: off
-from undertow.activations.sigmoidal import Sigmoid as Sigmoid
-from undertow.activations.sigmoidal import Tanh as Tanh
-from undertow.activations.rectified import ReLU as ReLU
-from undertow.activations.rectified import LeakyReLU as LeakyReLU
-from undertow.activations.rectified import PReLU as PReLU
-from undertow.activations.rectified import Identity as Identity
-from undertow.activations.exponential import ELU as ELU
-from undertow.activations.gated import Swish as Swish
-from undertow.activations.spatial import FReLU as FReLU
-from undertow.activations.normalising import Softmax as Softmax
+from typing import Any
 
-# isort: on
+import undertow.activations.functions
 from undertow.activations.base import ACTIVATIONS as ACTIVATIONS
 from undertow.activations.base import Activation as Activation
 from undertow.activations.base import Pointwise as Pointwise
@@ -27,3 +16,15 @@ from undertow.activations.recognise import recognise as recognise
 from undertow.activations.recognise import recognise_call as recognise_call
 from undertow.activations.traits import Traits as Traits
 from undertow.activations.traits import traits as traits
+
+
+def __getattr__(name: str) -> Any:
+    """`undertow.activations.Swish`: the class of a definition, in whichever family's file it is."""
+    for _, (definition, _) in ACTIVATIONS.items():
+        if definition.__name__ == name:
+            return definition
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(definition.__name__ for _, (definition, _) in ACTIVATIONS.items())})

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from undertow.activations.autograd import rung, slope
-from undertow.activations.kinds import Numeric, rounded_once, through
+from undertow.activations.evaluate import in_torch
+from undertow.activations.kinds import Numeric, through
 from undertow.foundation import InputError, Reference, Registry
 
 if TYPE_CHECKING:
@@ -121,12 +122,14 @@ def _shown(value: float | Tensor) -> str:
 class Pointwise(Activation):
     """y_i = f(x_i).
 
-    A definition writes `f`, and `df`, `d2f` only where torch's autograd of f is slow or wrong.  A tensor parameter
-    of shape (C,), C > 1, runs along dimension 1 of x (along the only dimension of a vector), as in torch's PReLU.
+    A definition writes `f`, and `df`, `d2f` only where the automatic derivatives of f fail.  A tensor parameter of
+    shape (C,), C > 1, runs along dimension 1 of x (along the only dimension of a vector), as in torch's PReLU.
     """
 
-    exact_autograd: ClassVar[bool] = False
-    """Whether torch's own autograd of `f` is already fast and `df` to one rounding, so that it is used as it is."""
+    exact: ClassVar[bool] = False
+    """Whether torch's operations are exact to one rounding in every dtype, so that nothing wider is needed."""
+    torch_autograd: ClassVar[bool] = False
+    """Whether torch's own backward pass of `f` is as exact and as lean, so that it is used as it is."""
 
     @abstractmethod
     def f(self, x: Tensor) -> Tensor:
@@ -142,10 +145,10 @@ class Pointwise(Activation):
         return through(self._seen, x)
 
     def derivative(self, x: Numeric) -> Numeric:
-        return through(lambda t: self._at(t)._derivative(t, 1), x)
+        return through(lambda t: self._derivative(t, 1), x)
 
     def second_derivative(self, x: Numeric) -> Numeric:
-        return through(lambda t: self._at(t)._derivative(t, 2), x)
+        return through(lambda t: self._derivative(t, 2), x)
 
     def _seen(self, x: Tensor) -> Tensor:
         if has_torch_function_unary(x):
@@ -153,17 +156,14 @@ class Pointwise(Activation):
         return self._value(x)
 
     def _value(self, x: Tensor) -> Tensor:
-        act = self._at(x)
-        if self.exact_autograd or act.tensors or type(self).df is Pointwise.df:
-            return rounded_once(act.f, x)
-        return rung(act, 0, x)
+        if self.torch_autograd and not self.tensors:
+            return self.f(x)
+        return in_torch(self, 0, x) if self.tensors else rung(self, 0, x)
 
     def _derivative(self, x: Tensor, order: int) -> Tensor:
-        if self.tensors or type(self).df is Pointwise.df:
-            return rounded_once((self.df, self.d2f)[order - 1], x)
-        return rung(self, order, x)
+        return in_torch(self, order, x) if self.tensors else rung(self, order, x)
 
-    def _at(self, x: Tensor) -> Pointwise:
+    def placed(self, x: Tensor) -> Pointwise:
         """This definition with its tensor parameters shaped and placed for x."""
         tensors = self.tensors
         if not tensors:

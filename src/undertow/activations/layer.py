@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.activations.base import Activation
-from undertow.activations.spatial import FReLU, funnel
+from undertow.activations.functions.spatial import FReLU, funnel
 from undertow.foundation import InputError
 
 # Ma et al. (2020) initialise the window from a Gaussian near 0 and print no width; their released networks use the

@@ -28,7 +28,7 @@ class ReLU(Pointwise):
     second_derivative_formula = r"\mathrm{ReLU}''(x) = 0 \text{ away from } 0"
     reference = Reference("Nair, Hinton", 2010, "Rectified Linear Units Improve Restricted Boltzmann Machines. ICML")
     kinks = (0.0,)
-    exact_autograd = True
+    exact = torch_autograd = True
 
     def f(self, x: Tensor) -> Tensor:
         return torch.relu(x)
@@ -45,7 +45,7 @@ class _Sloped(Pointwise):
 
     slope: float | Tensor
     kinks = (0.0,)
-    exact_autograd = True
+    exact = torch_autograd = True
 
     def f(self, x: Tensor) -> Tensor:
         if isinstance(self.slope, Tensor):
@@ -111,7 +111,7 @@ class Identity(Pointwise):
     reference = Reference(
         "Rumelhart, Hinton, Williams", 1986, "Learning representations by back-propagating errors. Nature 323"
     )
-    exact_autograd = True
+    exact = torch_autograd = True
 
     def f(self, x: Tensor) -> Tensor:
         return x.clone()

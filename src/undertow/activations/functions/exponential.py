@@ -34,7 +34,6 @@ class ELU(Pointwise):
         arxiv="1511.07289",
     )
     kinks = (0.0,)
-    exact_autograd = True
 
     def f(self, x: Tensor) -> Tensor:
         if isinstance(self.alpha, Tensor):
