@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import undertow.activations.functions
+import undertow.activations.functions  # noqa: F401 - reading the families registers their definitions
 from undertow.activations.base import ACTIVATIONS as ACTIVATIONS
 from undertow.activations.base import Activation as Activation
 from undertow.activations.base import Pointwise as Pointwise

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from undertow.activations.base import ACTIVATIONS, Activation
 from undertow.activations.functions.exponential import ELU
 from undertow.activations.functions.gated import Swish
-from undertow.activations.layer import ActivationLayer, FunnelReLU
-from undertow.activations.lookup import activation
 from undertow.activations.functions.normalising import Softmax
 from undertow.activations.functions.rectified import LeakyReLU, PReLU, ReLU
-from undertow.activations.replay import FUNCTIONS, SYNONYMS, replayed
 from undertow.activations.functions.sigmoidal import Sigmoid, Tanh
+from undertow.activations.layer import ActivationLayer, FunnelReLU
+from undertow.activations.lookup import activation
+from undertow.activations.replay import FUNCTIONS, SYNONYMS, replayed
 
 Values = dict[str, Any]
 
