@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+DEV := .venv/.developed
 LOG := .venv/install.log
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
 .PHONY: help setup demo test test-all check format bench figures clean
 
@@ -12,38 +15,42 @@ help:
 	@echo "make check      lint, format, types, import order"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 
-setup: $(READY)
+setup: $(DEV)
 
 # torch comes first and alone, so that no other requirement picks a torch of its own.
-$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/undertow/native/*.cpp)
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(shell find src/undertow/native -name '*.cpp' -o -name '*.h')
 	@echo "setting up .venv (about 2 minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "undertow needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" > $(LOG) 2>&1 \
-	  && $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' >> $(LOG) 2>&1 \
-	  || { tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1; }
+	  && $(PIP_INSTALL) -e . >> $(LOG) 2>&1 || { $(FAILED); }
+	@touch $@
+
+$(DEV): $(READY)
+	@echo "adding what the tests and tools need (about a minute, once)"
+	@$(PIP_INSTALL) -e '.[dev]' >> $(LOG) 2>&1 || { $(FAILED); }
 	@touch $@
 
 demo: $(READY)
 	@$(BIN)/undertow demo $(ARGS)
 
-test: $(READY)
+test: $(DEV)
 	@$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
-test-all: $(READY)
+test-all: $(DEV)
 	@$(BIN)/python -m pytest -n 2 -q -m "" $(ARGS)
 
-check: $(READY)
+check: $(DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 
-format: $(READY)
+format: $(DEV)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY)
+bench: $(DEV)
 	@$(BIN)/python -m pytest benchmarks -p no:xdist --benchmark-only -q -s $(ARGS)
 
 figures: $(READY)
