@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from undertow.activations.arithmetic import OutsideVocabulary, jet
 from undertow.activations.autograd import rung, slope
 from undertow.activations.evaluate import in_torch
 from undertow.activations.kinds import Numeric, through
@@ -136,10 +137,11 @@ class Pointwise(Activation):
         """The value, in float32 or float64."""
 
     def df(self, x: Tensor) -> Tensor:
-        return slope(self.f, x)
+        return _differentiated(self.f, x, 1)
 
     def d2f(self, x: Tensor) -> Tensor:
-        return slope(self.df, x)
+        own = type(self).df is not Pointwise.df
+        return _differentiated(self.df, x, 1) if own else _differentiated(self.f, x, 2)
 
     def __call__(self, x: Numeric) -> Numeric:
         return through(self._seen, x)
@@ -170,6 +172,15 @@ class Pointwise(Activation):
             return self
         wide = widened_like(x)
         return dataclasses.replace(self, **{n: wide(v) for n, v in tensors.items()})  # pyright: ignore
+
+
+def _differentiated(function: Callable[[Tensor], Tensor], x: Tensor, order: int) -> Tensor:
+    try:
+        return jet(function, x, order)
+    except OutsideVocabulary:
+        if not isinstance(x, Tensor):
+            raise
+        return slope(function, x) if order == 1 else slope(lambda t: slope(function, t), x)
 
 
 def applied(x: Tensor, act: Pointwise) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from undertow.activations.arithmetic import Duck, OutsideVocabulary
 from undertow.activations.base import Pointwise
 from undertow.foundation import InputError, Reference
 
@@ -52,6 +53,8 @@ class Custom(Pointwise):
         return rf"\mathrm{{{self.name}}}''(x)".replace("_", r"\_")
 
     def f(self, x: Tensor) -> Tensor:
+        if isinstance(x, Duck):  # a function of the user's may ask anything of its tensor
+            raise OutsideVocabulary(self.name)
         y = self.function(x)
         if not isinstance(y, Tensor) or y.shape != x.shape:
             got = f"a result of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__

@@ -1,0 +1,51 @@
+"""Arithmetic of the parts of a jet.
+
+A part that is a Python float is the same at every x.  0.0 is no derivative at all: times an infinite factor it stays
+0.0, where a tensor of zeros would give NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Part = Any
+
+
+def is_zero(a: Part) -> bool:
+    return isinstance(a, float) and a == 0.0
+
+
+def plus(a: Part, b: Part) -> Part:
+    if is_zero(a):
+        return b
+    return a if is_zero(b) else a + b
+
+
+def minus(a: Part, b: Part) -> Part:
+    if is_zero(a):
+        return b if is_zero(b) else -b
+    return a if is_zero(b) else a - b
+
+
+def times(a: Part, b: Part) -> Part:
+    if isinstance(a, float) and a in (0.0, 1.0):
+        return b if a else 0.0
+    if isinstance(b, float) and b in (0.0, 1.0):
+        return a if b else 0.0
+    return a * b
+
+
+def over(a: Part, b: Part) -> Part:
+    return a if is_zero(a) else a / b
+
+
+def chosen(condition: Tensor, a: Part, b: Part, like: Any) -> Part:
+    """a where the condition holds, b elsewhere; `like` is anything with a dtype and a device."""
+    if isinstance(a, float) and isinstance(b, float):
+        if a == b:
+            return a
+        a = torch.full((), a, dtype=like.dtype, device=like.device)  # where(c, 1.0, 0.0) would be float32
+    return torch.where(condition, a, b)
