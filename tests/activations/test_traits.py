@@ -11,25 +11,26 @@ from undertow.foundation import InputError
 
 INF = math.inf
 KNOWN = {
-    "sigmoid": Traits(0.25, 0, 0.25, True, True, True, True, False, False, (0, 1), (0, 1)),
-    "tanh": Traits(1, 0, 1, True, True, True, True, True, False, (-1, 1), (-1, 1)),
-    "identity": Traits(1, 1, 1, False, False, False, True, True, False, (-INF, INF), (-INF, INF)),
-    "relu": Traits(1, 0, 1, True, False, False, True, False, False, (0, INF), (0, INF)),
-    "leaky_relu": Traits(1, 0.01, 1, False, False, False, True, False, False, (-INF, INF), (-INF, INF)),
-    "elu": Traits(1, 0, 1, True, False, False, True, False, False, (-1, INF), (-1, INF)),
+    "sigmoid": Traits(0.25, 0, 0.25, True, True, True, True, False, False, (0, 1), (0, 1), (0, 0)),
+    "tanh": Traits(1, 0, 1, True, True, True, True, True, False, (-1, 1), (-1, 1), (0, 0)),
+    "identity": Traits(1, 1, 1, False, False, False, True, True, False, (-INF, INF), (-INF, INF), (1, 1)),
+    "relu": Traits(1, 0, 1, True, False, False, True, False, False, (0, INF), (0, INF), (0, 1)),
+    "leaky_relu": Traits(1, 0.01, 1, False, False, False, True, False, False, (-INF, INF), (-INF, INF), (0.01, 1)),
+    "elu": Traits(1, 0, 1, True, False, False, True, False, False, (-1, INF), (-1, INF), (0, 1)),
     # the zeros of Swish″ at ±2.3993573 and of Swish′ at −1.2784645
     "swish": Traits(
-        1.0998393201,
-        -0.0998393201,
-        1.0998393201,
-        True,
-        False,
-        False,
-        False,
-        False,
-        False,
-        (0, INF),
-        (-0.2784645428, INF),
+        steepest=1.0998393201,
+        lowest=-0.0998393201,
+        highest=1.0998393201,
+        flat_left=True,
+        flat_right=False,
+        saturating=False,
+        monotone=False,
+        odd=False,
+        even=False,
+        limits=(0.0, INF),
+        range=(-0.2784645428, INF),
+        end_slopes=(0, 1),
     ),
 }
 
@@ -61,9 +62,8 @@ def test_parameters():
 
 
 def test_torchs_own():
-    assert same(
-        traits(recognise(nn.Hardtanh())), Traits(1, 0, 1, True, True, True, True, True, False, (-1, 1), (-1, 1))
-    )
+    hardtanh = Traits(1, 0, 1, True, True, True, True, True, False, (-1, 1), (-1, 1), (0, 0))
+    assert same(traits(recognise(nn.Hardtanh())), hardtanh)
     assert traits(recognise(nn.GELU())).highest == pytest.approx(1.1289041452, abs=1e-9)
     softsign = traits(recognise(nn.Softsign()))
     assert softsign.saturating
@@ -78,6 +78,8 @@ def test_without_a_limit_or_a_bound():
     square = traits(Custom("square", torch.square))
     assert (square.steepest, square.even, square.limits, square.flat_left) == (INF, True, (INF, INF), False)
     assert math.isnan(traits(Custom("log", torch.log)).limits[0])
+    assert math.isnan(sine.end_slopes[1])
+    assert (sine.bounded, square.bounded) == (True, False)
 
 
 def test_measured_once_per_equal_definition():

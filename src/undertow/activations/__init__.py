@@ -10,6 +10,9 @@ from undertow.activations.base import applied as applied
 from undertow.activations.custom import Custom as Custom
 from undertow.activations.layer import ActivationLayer as ActivationLayer
 from undertow.activations.layer import FunnelReLU as FunnelReLU
+from undertow.activations.line.inverse import inverse as inverse
+from undertow.activations.line.landmarks import Landmarks as Landmarks
+from undertow.activations.line.landmarks import landmarks as landmarks
 from undertow.activations.lookup import activation as activation
 from undertow.activations.lookup import names as names
 from undertow.activations.recognise import recognise as recognise

@@ -1,10 +1,8 @@
-"""Measured facts of an activation: how steep it is, where it is flat, where it ends."""
+"""How steep an activation is, where it is flat, where it ends."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,12 +10,8 @@ import torch
 from torch import Tensor
 
 from undertow.activations.base import Activation, Pointwise
-from undertow.foundation import InputError
+from undertow.activations.line.grid import FAR, Function, channels, function, grid, on_the_line
 
-Function = Callable[[Tensor], Tensor]
-
-FAR = 1e4
-"""How far out "at the end" is.  Our choice: an algebraic tail 1/x² has left 1e-8 there."""
 FLAT = 1e-3
 """Flat: |f′| below this share of the steepest.  Our choice."""
 
@@ -27,7 +21,7 @@ class Traits:
     """What was measured of one activation over the whole line, in float64; exact to about 1e-9."""
 
     steepest: float
-    """sup |f′|; inf where it grows without bound."""
+    """sup |f′|, the Lipschitz constant; inf where it grows without bound."""
     lowest: float
     """inf f′."""
     highest: float
@@ -44,6 +38,12 @@ class Traits:
     """f(−∞) and f(+∞); NaN where there is none."""
     range: tuple[float, float]
     """Lowest and highest value, or the limits that f comes as near to as one likes."""
+    end_slopes: tuple[float, float]
+    """f′(−∞) and f′(+∞); NaN where there is none."""
+
+    @property
+    def bounded(self) -> bool:
+        return all(map(math.isfinite, self.range))
 
 
 def traits(act: Activation) -> Traits:
@@ -56,54 +56,41 @@ def traits(act: Activation) -> Traits:
     InputError
         For an activation that couples elements (softmax, the funnel): it has no one f′ of one x.
     """
-    if not isinstance(act, Pointwise):
-        got = f"{act.name}, which couples several elements"
-        raise InputError(got, "a pointwise activation", "traits(activation('relu'))")
-    if not act.tensors:
-        return _measured_once(act)
-    detached = {n: v.detach().double().cpu() for n, v in act.tensors.items()}
-    return _measured(dataclasses.replace(act, **detached))  # pyright: ignore[reportArgumentType]
+    single = on_the_line(act, "traits(activation('relu'))")
+    return _measured(single) if single.tensors else _measured_once(single)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _measured_once(act: Pointwise) -> Traits:
     return _measured(act)
 
 
 def _measured(act: Pointwise) -> Traits:
+    f, df = function(act, 0), function(act, 1)
     with torch.no_grad():
-        x = _grid(act)
-        y, slopes = act(x), act.derivative(x)
-        lowest, highest = _unbounded(act, *_extremes(act.derivative, x, slopes))
-        steepest = max(abs(lowest), abs(highest))
+        x = grid(act)
+        y, slopes = f(x), df(x)
+        lowest, highest = _unbounded(act, *_extremes(df, x, slopes))
+        low, high = _extremes(f, x, y)
+        limits = _limit(f, x, -1), _limit(f, x, 1)
+        end_slopes = _limit(df, x, -1), _limit(df, x, 1)
         reference = slopes[slopes.isfinite()].abs().max().item()
         left, right = (_end(slopes.abs(), x, side) < FLAT * reference for side in (-1, 1))
-        limits = _limit(act, x, -1), _limit(act, x, 1)
         ends = [v for v in limits if not math.isnan(v)]
-        low, high = _extremes(act, x, y)
         return Traits(
-            steepest,
-            lowest,
-            highest,
-            left,
-            right,
-            left and right,
-            _monotone(y),
-            _symmetric(act, x, -1),
-            _symmetric(act, x, 1),
-            limits,
-            (min([low, *ends]), max([high, *ends])),
+            steepest=max(abs(lowest), abs(highest)),
+            lowest=lowest,
+            highest=highest,
+            flat_left=left,
+            flat_right=right,
+            saturating=left and right,
+            monotone=_monotone(y),
+            odd=_symmetric(f, x, -1),
+            even=_symmetric(f, x, 1),
+            limits=limits,
+            range=(min([low, *ends]), max([high, *ends])),
+            end_slopes=end_slopes,
         )
-
-
-def _grid(act: Pointwise) -> Tensor:
-    """Points of the whole line in order, one column for each channel of the parameters."""
-    near = torch.linspace(-20, 20, 4001, dtype=torch.float64)
-    far = torch.logspace(-8, math.log10(FAR), 1201, dtype=torch.float64)  # 100 points a decade
-    kinks = torch.tensor(act.kinks, dtype=torch.float64)
-    x = torch.cat([near, far, -far, kinks, kinks - 1e-9, kinks + 1e-9]).unique()
-    channels = max((v.numel() for v in act.tensors.values()), default=1)
-    return x.unsqueeze(1).expand(-1, channels)
 
 
 def _extremes(function: Function, x: Tensor, y: Tensor) -> tuple[float, float]:
@@ -128,8 +115,7 @@ def _highest(function: Function, x: Tensor, y: Tensor) -> float:
 def _unbounded(act: Pointwise, lowest: float, highest: float) -> tuple[float, float]:
     """±inf for an extreme of f′ that is passed by half further out, as by x²."""
     further = torch.tensor([-1e8, 1e8], dtype=torch.float64).unsqueeze(1)
-    channels = max((v.numel() for v in act.tensors.values()), default=1)
-    slopes = act.derivative(further.expand(-1, channels)).nan_to_num(nan=0.0)
+    slopes = function(act, 1)(further.expand(-1, channels(act))).nan_to_num(nan=0.0)
     return (
         -math.inf if slopes.min().item() < 1.5 * min(lowest, 0) else lowest,
         math.inf if slopes.max().item() > 1.5 * max(highest, 0) else highest,
@@ -143,15 +129,15 @@ def _end(size: Tensor, x: Tensor, side: int) -> float:
     return known.max().item() if known.numel() else math.inf
 
 
-def _limit(act: Pointwise, x: Tensor, side: int) -> float:
+def _limit(function: Function, x: Tensor, side: int) -> float:
     """f(±∞): the value there, else what far values agree on, else ±inf where they grow, else NaN."""
     row = torch.full_like(x[:1], side * math.inf)
-    exact = act(row).flatten()
+    exact = function(row).flatten()
     if not exact.isnan().any():
         return exact[0].item() + 0.0 if (exact == exact[0]).all() else math.nan
-    out = act(side * torch.logspace(12, 15, 4, dtype=torch.float64).unsqueeze(1).expand(-1, x.shape[1]))
+    out = function(side * torch.logspace(12, 15, 4, dtype=torch.float64).unsqueeze(1).expand(-1, x.shape[1]))
     if (out - out[-1, 0]).abs().max() <= 1e-9 * (1 + out[-1, 0].abs()):
-        return round(out[-1, 0].item(), 9)
+        return round(out[-1, 0].item(), 9) + 0.0
     grows = (out[1:].abs() > 2 * out[:-1].abs()).all() and (out.sign() == out[-1, 0].sign()).all()
     return math.copysign(math.inf, out[-1, 0].item()) if grows else math.nan
 
@@ -163,5 +149,5 @@ def _monotone(y: Tensor) -> bool:
     return bool(((rise >= -slack).all(dim=0) | (rise <= slack).all(dim=0)).all())
 
 
-def _symmetric(act: Pointwise, x: Tensor, sign: int) -> bool:
-    return torch.allclose(act(-x), sign * act(x), rtol=1e-12, atol=1e-300, equal_nan=True)
+def _symmetric(function: Function, x: Tensor, sign: int) -> bool:
+    return torch.allclose(function(-x), sign * function(x), rtol=1e-12, atol=1e-300, equal_nan=True)

@@ -1,0 +1,179 @@
+"""The notable points of an activation: zeros, extremes, inflections, kinks, stretches where it is constant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.activations.base import Activation, Pointwise
+from undertow.activations.line.grid import Function, channels, function, grid, on_the_line
+from undertow.activations.line.turning import Sampled, Turn, jumps, stretches, turns, zeros
+from undertow.activations.traits import traits
+from undertow.foundation import InputError
+
+NEAR = 10.0
+"""A stretch of f′ = 0 that only begins further out than this, and at no kink, is 0 by rounding.  Our choice."""
+LISTED = 9
+"""An oscillating function has no end of points: more than twice as many, and those nearest to 0 stand for all."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The notable points of one activation over [−10⁴, 10⁴], from left to right; exact to about 1e-9."""
+
+    zeros: tuple[float, ...]
+    """Where f is 0 at a point; stretches are in `constant`."""
+    extrema: tuple[Turn, ...]
+    """Local minima and maxima of f."""
+    slope_zeros: tuple[float, ...]
+    """Where f′ is 0 at a point."""
+    slope_extrema: tuple[Turn, ...]
+    """Local minima and maxima of f′; at a jump of f′ with the value of the outer side."""
+    steepest_at: float | None
+    """Where |f′| is largest; ±inf where it only comes near out there, None where it is along a stretch."""
+    constant: tuple[tuple[float, float], ...]
+    """Intervals on which f′ is 0: a unit whose inputs all lie there learns nothing."""
+    smoothness: float
+    """How many derivatives of f are continuous: −1 where f itself jumps, inf without kinks; 2 also stands for more."""
+    curvature: str | None
+    """"convex", "concave", "linear" or None."""
+    strict: bool
+    """Strictly monotone, so that there is an inverse."""
+    asymptotes: tuple[tuple[float, float] | None, tuple[float, float] | None]
+    """(m, c) of the line m x + c that f comes near to at −∞ and +∞; None where there is none."""
+    endless: bool
+    """Some lists hold only the nearest to 0 of a number without end."""
+
+    @property
+    def inflections(self) -> tuple[float, ...]:
+        """Where the curvature changes sign: where f′ turns."""
+        return tuple(t.x for t in self.slope_extrema)
+
+
+def landmarks(act: Activation) -> Landmarks:
+    """Find the notable points of an activation; a definition without tensors is searched once.
+
+    Raises
+    ------
+    InputError
+        For an activation that couples elements, and for one whose parameters differ by channel: each channel has
+        points of its own.
+    """
+    single = on_the_line(act, "landmarks(activation('gelu'))")
+    if channels(single) > 1:
+        got = f"{act.name} with parameters of {channels(single)} channels"
+        raise InputError(got, "the parameters of one", "landmarks(activation('prelu', slope=0.25))")
+    return _found(single) if single.tensors else _found_once(single)
+
+
+@lru_cache(maxsize=1024)
+def _found_once(act: Pointwise) -> Landmarks:
+    return _found(act)
+
+
+def _found(act: Pointwise) -> Landmarks:
+    f, df, d2f = (function(act, order) for order in (0, 1, 2))
+    with torch.no_grad():
+        column = grid(act)
+        x, y, first, second = (t.reshape(-1) for t in (column, f(column), df(column), d2f(column)))
+        far = x.abs().clamp(min=1)
+        rising = _above(first, 1e-14 * y.abs().clamp(min=1) / far)
+        bending = _above(second, 1e-14 * first.abs().clamp(min=1) / far)
+        of_f = turns(Sampled(f, df, x, rising), act.kinks)
+        of_df = turns(Sampled(df, d2f, x, bending), act.kinks)
+        flat = _constant(df, x, first, act.kinks)
+        points = {
+            "zeros": zeros(f, x, _above(y, 1e-15 * x.abs() * first.abs().clamp(min=1)), act.kinks, of_f),
+            "extrema": of_f,
+            "slope_zeros": zeros(df, x, rising, act.kinks, of_df),
+            "slope_extrema": of_df,
+        }
+        return Landmarks(
+            **{name: _nearest(found) for name, found in points.items()},
+            steepest_at=_steepest_at(act, x, first.abs(), of_df),
+            constant=flat,
+            smoothness=_smoothness((f, df, d2f), act.kinks),
+            curvature=_curvature(f, df, bending, act.kinks),
+            strict=traits(act).monotone and not flat and not of_f,
+            asymptotes=(_asymptote(act, -1), _asymptote(act, 1)),
+            endless=any(len(found) > 2 * LISTED for found in points.values()),
+        )
+
+
+def _above(values: Tensor, noise: Tensor) -> Tensor:
+    """The values, with 0 for those that may be rounding."""
+    return torch.where(values.abs() <= noise, torch.zeros_like(values), values)
+
+
+def _nearest(points: list[Any]) -> tuple[Any, ...]:
+    if len(points) <= 2 * LISTED:
+        return tuple(points)
+    distance = [abs(p.x if isinstance(p, Turn) else p) for p in points]
+    limit = sorted(distance)[LISTED - 1]
+    return tuple(p for p, d in zip(points, distance, strict=True) if d <= limit)
+
+
+def _steepest_at(act: Pointwise, x: Tensor, size: Tensor, turning: Sequence[Turn]) -> float | None:
+    measured = traits(act)
+    least = measured.steepest * (1 - 1e-9)
+    places = [t.x for t in turning if abs(t.value) >= least]
+    if places:
+        return min(places, key=abs)
+    ends = [e for e, v in zip((-math.inf, math.inf), measured.end_slopes, strict=True) if abs(v) >= least]
+    stretch = (size[x.abs() <= NEAR] >= measured.steepest * (1 - 1e-13)).any().item()
+    return None if stretch and math.isfinite(measured.steepest) else (ends[-1] if ends else None)
+
+
+def _constant(df: Function, x: Tensor, first: Tensor, kinks: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    found = []
+    for low, high in stretches(x, first):
+        outside = first[(x < low).nonzero()[-1:]].tolist() + first[(x > high).nonzero()[:1]].tolist()
+        underflow = any(abs(v) < 1e-100 for (v,) in outside if outside)
+        edges = [_edge(x, p, kinks) for p in (low, high)]
+        seen = (low <= NEAR and high >= -NEAR) or any(e in kinks for e in edges)
+        if seen and not underflow:
+            found.append(tuple(edges))
+    return tuple(found)
+
+
+def _edge(x: Tensor, place: float, kinks: Sequence[float]) -> float:
+    """Where a stretch really ends: at the kink beside the grid's point, or nowhere."""
+    if place in (x[0].item(), x[-1].item()):
+        return math.copysign(math.inf, place)
+    return next((k for k in kinks if abs(k - place) < 1e-8 * (1 + abs(k))), place)
+
+
+def _smoothness(rungs: Sequence[Function], kinks: Sequence[float]) -> float:
+    jumping = [order for order, rung in enumerate(rungs) if jumps(rung, kinks)]
+    return jumping[0] - 1 if jumping else (2 if kinks else math.inf)
+
+
+def _curvature(f: Function, df: Function, bending: Tensor, kinks: Sequence[float]) -> str | None:
+    signs = {v for v in bending.sign().tolist() if v} | {math.copysign(1, d) for d in jumps(df, kinks).values()}
+    if jumps(f, kinks) or len(signs) > 1:
+        return None
+    return {(): "linear", (1.0,): "convex", (-1.0,): "concave"}[tuple(signs)]
+
+
+def _asymptote(act: Pointwise, side: int) -> tuple[float, float] | None:
+    """The slope at the end, and f − slope · x out there, extrapolated in 1/x."""
+    slope = traits(act).end_slopes[(side + 1) // 2]
+    if not math.isfinite(slope):
+        return None
+    x = side * 2.0 ** torch.arange(8, 15, 2, dtype=torch.float64)
+    rest = (function(act, 0)(x.unsqueeze(1)).squeeze(1) - slope * x).tolist()
+    nearer, further = _extrapolated(rest[:3]), _extrapolated(rest[1:])
+    return (slope, round(further, 10) + 0.0) if abs(further - nearer) <= 1e-6 else None
+
+
+def _extrapolated(values: Sequence[float]) -> float:
+    """The limit of c + a/x + b/x² from three values, x four times as large each."""
+    u, v, w = values
+    first = (4 * v - u) / 3, (4 * w - v) / 3
+    return (16 * first[1] - first[0]) / 15
