@@ -1,4 +1,4 @@
-"""Piecewise linear functions with one kink at 0: ReLU, Leaky ReLU, PReLU; and the identity, which has none."""
+"""Functions with one kink at 0: ReLU and its square, Leaky ReLU, PReLU, RReLU; and the identity, which has none."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class _Sloped(Pointwise):
     exact = torch_autograd = True
 
     def f(self, x: Tensor) -> Tensor:
-        if isinstance(self.slope, Tensor):
-            return torch.where(x > 0, x, self.slope * x)
-        return F.leaky_relu(x, self.slope)
+        if isinstance(x, Tensor) and not isinstance(self.slope, Tensor):
+            return F.leaky_relu(x, self.slope)
+        return torch.where(x > 0, x, self.slope * x)
 
     def df(self, x: Tensor) -> Tensor:
         return torch.where(x <= 0, self.slope, step(x))
@@ -92,6 +92,71 @@ class PReLU(_Sloped):
     second_derivative_formula = r"\mathrm{PReLU}''(x) = 0 \text{ away from } 0"
     reference = Reference("He, Zhang, Ren, Sun", 2015, "Delving Deep into Rectifiers", arxiv="1502.01852")
     learned = ("slope",)
+
+
+@activation("rrelu", "randomized relu", "randomised relu")
+class RReLU(_Sloped):
+    """RReLU(x) = x for x > 0, slope · x for x ≤ 0, slope = (lower + upper) / 2: the function of evaluation mode.
+
+    In training the slope of each element is drawn anew from U(lower, upper), so that there it is no one function:
+    `torch.nn.RReLU(...)` in training is noise around this one.
+
+    References
+    ----------
+    Xu, Wang, Chen, Li (2015). Empirical Evaluation of Rectified Activations in Convolutional Network,
+    arXiv:1505.00853.
+    """
+
+    lower: float | Tensor = 1 / 8
+    upper: float | Tensor = 1 / 3
+    formula = r"\mathrm{RReLU}(x) = \begin{cases} x & x > 0 \\ a\,x & x \leq 0 \end{cases},\ a = \frac{l + u}{2}"
+    derivative_formula = r"\mathrm{RReLU}'(x) = 1 \text{ if } x > 0,\ a \text{ if } x \leq 0"
+    second_derivative_formula = r"\mathrm{RReLU}''(x) = 0 \text{ away from } 0"
+    reference = Reference(
+        "Xu, Wang, Chen, Li",
+        2015,
+        "Empirical Evaluation of Rectified Activations in Convolutional Network",
+        arxiv="1505.00853",
+    )
+
+    @property
+    def slope(self) -> float | Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return (self.lower + self.upper) / 2
+
+
+@activation("relu_squared", "squared_relu", "relu2", "relu²")
+class ReLUSquared(Pointwise):
+    """f(x) = max(x, 0)².
+
+    Unlike ReLU it has no kink in f: f′ = 2 max(x, 0) is continuous and grows without bound, so large inputs give
+    large gradients.
+
+    References
+    ----------
+    So, Mańke, Liu, Dai, Shazeer, Le (2021). Primer: Searching for Efficient Transformers for Language Modeling,
+    arXiv:2109.08668.
+    """
+
+    formula = r"f(x) = \max(x, 0)^2"
+    derivative_formula = r"f'(x) = 2 \max(x, 0)"
+    second_derivative_formula = r"f''(x) = 2 \text{ if } x > 0,\ 0 \text{ if } x \leq 0"
+    reference = Reference(
+        "So, Mańke, Liu, Dai, Shazeer, Le",
+        2021,
+        "Primer: Searching for Efficient Transformers for Language Modeling",
+        arxiv="2109.08668",
+    )
+    kinks = (0.0,)
+    exact = True
+
+    def f(self, x: Tensor) -> Tensor:
+        return torch.relu(x).square()
+
+    def df(self, x: Tensor) -> Tensor:
+        return 2 * torch.relu(x)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return 2 * step(x)
 
 
 @activation("identity", "linear", "none")
