@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-# 1 + e^-80 rounds to 1 in float64, and e^-80 is still a normal number in float32
+# 1 + e^-80 rounds to 1 even in 106 bits, and e^-80 is still a normal number in float32
 TAIL = -80.0
 
 
@@ -16,12 +17,31 @@ def sech(x: Tensor) -> Tensor:
     return torch.cosh(x.clamp(-limit, limit)).reciprocal()
 
 
+def finite(x: Tensor) -> Tensor:
+    """x, with the largest finite number in the place of ∞."""
+    largest = torch.finfo(x.dtype).max
+    return x.clamp(-largest, largest)
+
+
+def gated(x: Tensor, gate: Tensor) -> Tensor:
+    """x · gate for a gate from 0 to 1: at an infinite x it is 0 or x, as the gate says, and not NaN."""
+    return torch.where(x.isinf() & (gate > 0.5), x, finite(x) * gate)
+
+
 def sigmoid_times(t: Tensor, c: Tensor) -> Tensor:
     """σ(t) · c, right where σ(t) alone is subnormal or 0, and 0 at t = −∞ for any c."""
-    half = torch.exp(t.clamp(max=0.0) / 2)  # exact halving; the square of e^(t/2) has no subnormal step
-    finite = torch.finfo(c.dtype)
-    tail = c.clamp(finite.min, finite.max) * half * half
-    return torch.where(t < TAIL, tail, c * torch.sigmoid(t))
+    return with_tail(t, c, gated(c, torch.sigmoid(t)))
+
+
+def with_tail(t: Tensor, c: Tensor, product: Tensor) -> Tensor:
+    """The product of c and a gate that is e^t from t = −80 on down, right where the gate alone is subnormal or 0."""
+    half = torch.exp(t.clamp(max=TAIL) / 2)  # exact halving; the square of e^(t/2) has no subnormal step
+    return torch.where(t < TAIL, finite(c) * half * half, product)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """ln(1 + e^x); torch's is x itself from 20 on, 1e-10 off."""
+    return F.softplus(x, 1.0, 40.0)
 
 
 def step(x: Tensor) -> Tensor:
