@@ -234,8 +234,7 @@ nb::tuple statistics(const Tensor &x) {
 
 }  // namespace
 
-NB_MODULE(_kernels, m) {
-    m.doc() = "undertow's compiled kernels";
+void bind_statistics(nb::module_ &m) {
     m.def("statistics", &statistics, nb::arg("tensor").noconvert(),
           "(count, mean, rms, max, zeros, nans, infs, subnormals) of a contiguous float tensor on the CPU.");
 }
