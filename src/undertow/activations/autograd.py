@@ -5,11 +5,13 @@ torch's own backward of sigmoid is y(1 − y), which is exactly 0 from x = 16.6 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from undertow.activations.evaluate import evaluate, evaluate_times, in_torch
 
@@ -22,6 +24,8 @@ LAST = 2
 
 def rung(act: Pointwise, order: int, x: Tensor) -> Tensor:
     """The derivative of this order (0, 1, 2) at x, itself differentiable by the next rung."""
+    if act.tensors:
+        return _with_tensors(act, order, x)
     if order == LAST:
         return in_torch(act, order, x) if _recorded(x) else evaluate(act, order, x)
     if not _recorded(x):
@@ -45,11 +49,22 @@ def times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
 
 def _recorded(*tensors: Tensor) -> bool:
     """Whether anybody may differentiate: reverse mode, forward mode or a function transform."""
-    return (
-        (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)) or _forward_or_transformed()
+
+
+def _forward_or_transformed() -> bool:
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def _with_tensors(act: Pointwise, order: int, x: Tensor) -> Tensor:
+    names, tensors = zip(*act.tensors.items(), strict=True)
+    if not _recorded(x, *tensors):
+        return evaluate(act, order, x)
+    if torch.compiler.is_compiling() or _forward_or_transformed():
+        return in_torch(act, order, x)
+    y = _Trained.apply(x, act, order, names, *tensors)
+    assert isinstance(y, Tensor)
+    return y
 
 
 class _Rung(torch.autograd.Function):
@@ -66,6 +81,11 @@ class _Rung(torch.autograd.Function):
         x, ctx.act, ctx.order = inputs
         ctx.save_for_backward(x)
         ctx.save_for_forward(x)
+
+    @staticmethod
+    def again(ctx: Any) -> Tensor:
+        """The result once more, for a layer that doesn't keep it."""
+        return evaluate(ctx.act, ctx.order, ctx.saved_tensors[0])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -98,11 +118,40 @@ class _Times(torch.autograd.Function):
         return upper, lower, None, None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+    def jvp(ctx: Any, *tangents: Any) -> Any:
         x, g = ctx.saved_tensors
         x_tangent, g_tangent = tangents[0], tangents[1]
         upper = 0 if x_tangent is None else times(ctx.act, ctx.order + 1, x, x_tangent * g)
         return upper + (0 if g_tangent is None else times(ctx.act, ctx.order, x, g_tangent))
+
+
+class _Trained(torch.autograd.Function):
+    """f⁽ᵒʳᵈᵉʳ⁾(x_i) with parameters that are tensors; saves x and them, and differentiates f's operations anew."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, act: Pointwise, order: int, names: tuple[str, ...], *tensors: Tensor) -> Tensor:
+        ctx.act, ctx.order, ctx.names = act, order, names
+        ctx.save_for_backward(x, *tensors)
+        return evaluate(act, order, x)
+
+    @staticmethod
+    def again(ctx: Any) -> Tensor:
+        """The result once more, for a layer that doesn't keep it."""
+        return evaluate(_Trained._definition(ctx), ctx.order, ctx.saved_tensors[0])
+
+    @staticmethod
+    def _definition(ctx: Any) -> Pointwise:
+        return dataclasses.replace(ctx.act, **dict(zip(ctx.names, ctx.saved_tensors[1:], strict=True)))  # pyright: ignore
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        with torch.enable_grad():
+            y = in_torch(_Trained._definition(ctx), ctx.order, inputs[0])
+        takers = [t for t in inputs if t.requires_grad]
+        found = iter(torch.autograd.grad(y, takers, grads[0], create_graph=torch.is_grad_enabled()))
+        first, *others = (next(found) if t.requires_grad else None for t in inputs)
+        return first, None, None, None, *others
 
 
 def slope(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from undertow.activations.arithmetic import OutsideVocabulary, jet
 from undertow.activations.autograd import rung, slope
-from undertow.activations.evaluate import in_torch
 from undertow.activations.kinds import Numeric, through
 from undertow.foundation import InputError, Reference, Registry
 
@@ -63,7 +62,7 @@ class Activation(ABC):
         `trainable`: whether the parameters are trained (by default only those that the paper trains); `channels`:
         how many of each, one for every index of dimension 1.  The funnel needs it always: see `FReLU`.
         """
-        from undertow.activations.layer import layer_of
+        from undertow.activations.layers.layer import layer_of
 
         return layer_of(self, trainable, channels)
 
@@ -160,10 +159,10 @@ class Pointwise(Activation):
     def _value(self, x: Tensor) -> Tensor:
         if self.torch_autograd and not self.tensors:
             return self.f(x)
-        return in_torch(self, 0, x) if self.tensors else rung(self, 0, x)
+        return rung(self, 0, x)
 
     def _derivative(self, x: Tensor, order: int) -> Tensor:
-        return in_torch(self, order, x) if self.tensors else rung(self, order, x)
+        return rung(self, order, x)
 
     def placed(self, x: Tensor) -> Pointwise:
         """This definition with its tensor parameters shaped and placed for x."""
@@ -183,7 +182,7 @@ def _differentiated(function: Callable[[Tensor], Tensor], x: Tensor, order: int)
         return slope(function, x) if order == 1 else slope(lambda t: slope(function, t), x)
 
 
-def applied(x: Tensor, act: Pointwise) -> Tensor:
+def applied(x: Tensor, act: Any) -> Tensor:
     """act(x) as a torch function: what a TorchFunctionMode sees, which an autograd.Function alone would hide."""
     return act._value(x)
 

@@ -13,7 +13,7 @@ from undertow.activations.functions.gated import Swish
 from undertow.activations.functions.normalising import Softmax
 from undertow.activations.functions.rectified import LeakyReLU, PReLU, ReLU
 from undertow.activations.functions.sigmoidal import Sigmoid, Tanh
-from undertow.activations.layer import ActivationLayer, FunnelReLU
+from undertow.activations.layers import ActivationLayer, FunnelReLU
 from undertow.activations.lookup import activation
 from undertow.activations.replay import FUNCTIONS, SYNONYMS, replayed
 
