@@ -99,6 +99,8 @@ def test_a_jump():
     assert points(fall.extrema) == close(1, 1, 1, -1)
     assert fall.zeros == close(0, 2)
     assert not fall.strict
+    step_up = custom("step up", lambda x: torch.where(x > 0, x + 1, x - 1), 0.0)
+    assert (step_up.zeros, step_up.strict) == ((), True)
 
 
 def test_touching_zeros():
@@ -113,7 +115,7 @@ def test_touching_zeros():
 def test_oscillation_is_cut_short():
     sine = custom("sin", torch.sin)
     assert sine.endless
-    assert sine.zeros == close(*(k * math.pi for k in range(-4, 5)))
+    assert sine.zeros == close(*(k * math.pi for k in range(-2, 3)))
     assert [t.x for t in sine.extrema if t.is_maximum and abs(t.x) < 6] == close(-1.5 * math.pi, 0.5 * math.pi)
     assert sine.asymptotes == (None, None)
     assert not custom("cos3", lambda x: x + torch.cos(x / 40) * torch.exp(-x.square())).endless
@@ -129,7 +131,8 @@ def test_a_far_and_a_near_scale():
 def test_underflow_is_no_stretch_and_a_kink_not_declared_is():
     assert landmarks(Swish(beta=1000.0)).constant == ()
     assert custom("steep", lambda x: torch.exp(-(100 * x).square())).constant == ()
-    assert custom("relu", lambda x: x.clamp(min=0)).constant[0][0] == -INF
+    ((low, high),) = custom("relu", lambda x: x.clamp(min=0)).constant
+    assert (low, high) == (-INF, pytest.approx(0, abs=1e-12))
     assert custom("zero", torch.zeros_like).constant == ((-INF, INF),)
 
 

@@ -41,7 +41,8 @@ def why_none(act: Activation) -> str | None:
     if found.constant:
         low, high = found.constant[0]
         return f"is constant from {written(low)} to {written(high)}"
-    return f"turns at x = {written(found.extrema[0].x, 6)}" if found.extrema else "rises and falls"
+    turning = min((t.x for t in found.extrema), key=abs, default=None)
+    return "rises and falls" if turning is None else f"turns at x = {written(turning, 6)}"
 
 
 def _solved(act: Activation, y: Tensor) -> Tensor:

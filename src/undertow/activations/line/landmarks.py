@@ -13,14 +13,14 @@ from torch import Tensor
 
 from undertow.activations.base import Activation, Pointwise
 from undertow.activations.line.grid import Function, channels, function, grid, on_the_line
-from undertow.activations.line.turning import Sampled, Turn, jumps, stretches, turns, zeros
+from undertow.activations.line.turning import Sampled, Turn, bisected, jumps, stretches, turns, value, zeros
 from undertow.activations.traits import traits
 from undertow.foundation import InputError
 
 NEAR = 10.0
 """A stretch of f′ = 0 that only begins further out than this, and at no kink, is 0 by rounding.  Our choice."""
-LISTED = 9
-"""An oscillating function has no end of points: more than twice as many, and those nearest to 0 stand for all."""
+MANY, LISTED = 16, 4
+"""An oscillating function has no end of points: from so many on, those nearest to 0 stand for all.  Our choice."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _found(act: Pointwise) -> Landmarks:
             curvature=_curvature(f, df, bending, act.kinks),
             strict=traits(act).monotone and not flat and not of_f,
             asymptotes=(_asymptote(act, -1), _asymptote(act, 1)),
-            endless=any(len(found) > 2 * LISTED for found in points.values()),
+            endless=any(len(found) > MANY for found in points.values()),
         )
 
 
@@ -112,7 +112,7 @@ def _above(values: Tensor, noise: Tensor) -> Tensor:
 
 
 def _nearest(points: list[Any]) -> tuple[Any, ...]:
-    if len(points) <= 2 * LISTED:
+    if len(points) <= MANY:
         return tuple(points)
     distance = [abs(p.x if isinstance(p, Turn) else p) for p in points]
     limit = sorted(distance)[LISTED - 1]
@@ -133,20 +133,25 @@ def _steepest_at(act: Pointwise, x: Tensor, size: Tensor, turning: Sequence[Turn
 def _constant(df: Function, x: Tensor, first: Tensor, kinks: Sequence[float]) -> tuple[tuple[float, float], ...]:
     found = []
     for low, high in stretches(x, first):
-        outside = first[(x < low).nonzero()[-1:]].tolist() + first[(x > high).nonzero()[:1]].tolist()
-        underflow = any(abs(v) < 1e-100 for (v,) in outside if outside)
-        edges = [_edge(x, p, kinks) for p in (low, high)]
-        seen = (low <= NEAR and high >= -NEAR) or any(e in kinks for e in edges)
+        before, after = x[x < low][-1:].tolist(), x[x > high][:1].tolist()
+        edges = (
+            _edge(df, before[0], low, kinks) if before else -math.inf,
+            _edge(df, after[0], high, kinks) if after else math.inf,
+        )
+        underflow = any(abs(value(df, outside)) < 1e-100 for outside in (*before, *after))
+        seen = (low <= NEAR and high >= -NEAR) or any(edge in kinks for edge in edges)
         if seen and not underflow:
-            found.append(tuple(edges))
+            found.append(edges)
     return tuple(found)
 
 
-def _edge(x: Tensor, place: float, kinks: Sequence[float]) -> float:
-    """Where a stretch really ends: at the kink beside the grid's point, or nowhere."""
-    if place in (x[0].item(), x[-1].item()):
-        return math.copysign(math.inf, place)
-    return next((k for k in kinks if abs(k - place) < 1e-8 * (1 + abs(k))), place)
+def _edge(df: Function, moving: float, still: float, kinks: Sequence[float]) -> float:
+    """Where a stretch of f′ = 0 ends between a point outside of it and one inside: at a kink, else by bisection."""
+    declared = [k for k in kinks if min(moving, still) <= k <= max(moving, still)]
+    if declared:
+        return declared[0]
+    (place,) = bisected(lambda t: torch.where(df(t) == 0, -1.0, 1.0).double(), [(moving, still, 1.0)])
+    return place
 
 
 def _smoothness(rungs: Sequence[Function], kinks: Sequence[float]) -> float:

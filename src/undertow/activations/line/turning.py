@@ -65,7 +65,9 @@ def zeros(function: Function, x: Tensor, y: Tensor, kinks: Sequence[float], turn
     """Where the function is 0 at a point: it changes its sign there without a jump, or touches 0 as it turns."""
     crossed = [p for p, _ in _changes(function, x, y, kinks, {})]
     scale = y[(x.abs() <= 20) & y.isfinite()].abs().max().item()
-    through = [p for p in crossed if max(abs(value(function, beside(p, s))) for s in (-1, 1)) <= 1e-9 * scale]
+    through = [
+        p for p in crossed if max(abs(value(function, p + s * 1e-12 * (1 + abs(p)))) for s in (-1, 1)) <= 1e-9 * scale
+    ]
     touched = [t.x for t in turning if abs(t.value) <= 1e-13 * scale]
     return sorted({p + 0.0 for p in (*through, *touched)})
 
@@ -86,7 +88,7 @@ def _changes(
             found.append((p if p_jumps else q, s > 0))
         else:
             brackets.append((p, q, s))
-    places = _bisected(slope, brackets)
+    places = bisected(slope, brackets)
     return [*found, *((place, s > 0) for place, (_, _, s) in zip(places, brackets, strict=True))]
 
 
@@ -97,7 +99,7 @@ def stretches(x: Tensor, y: Tensor) -> list[tuple[float, float]]:
     return [(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if b - a > STRETCH]
 
 
-def _bisected(function: Function, brackets: Sequence[tuple[float, float, float]]) -> list[float]:
+def bisected(function: Function, brackets: Sequence[tuple[float, float, float]]) -> list[float]:
     """The place of the sign change in each (low, high, sign at low), all at once."""
     if not brackets:
         return []
