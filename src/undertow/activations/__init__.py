@@ -8,15 +8,18 @@ from undertow.activations.base import Activation as Activation
 from undertow.activations.base import Pointwise as Pointwise
 from undertow.activations.base import applied as applied
 from undertow.activations.custom import Custom as Custom
-from undertow.activations.layers import ActivationLayer as ActivationLayer
-from undertow.activations.layers import FunnelReLU as FunnelReLU
+from undertow.activations.layers.layer import ActivationLayer as ActivationLayer
+from undertow.activations.layers.layer import FunnelReLU as FunnelReLU
 from undertow.activations.line.inverse import inverse as inverse
 from undertow.activations.line.landmarks import Landmarks as Landmarks
 from undertow.activations.line.landmarks import landmarks as landmarks
 from undertow.activations.lookup import activation as activation
 from undertow.activations.lookup import names as names
-from undertow.activations.recognise import recognise as recognise
-from undertow.activations.recognise import recognise_call as recognise_call
+from undertow.activations.recognition import Swap as Swap
+from undertow.activations.recognition import recognise as recognise
+from undertow.activations.recognition import recognise_call as recognise_call
+from undertow.activations.recognition import recognise_graph as recognise_graph
+from undertow.activations.recognition import swap as swap
 from undertow.activations.traits import Traits as Traits
 from undertow.activations.traits import traits as traits
 

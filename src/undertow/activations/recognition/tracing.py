@@ -1,0 +1,72 @@
+"""Graphs of models and functions by torch.fx, which leave no trace on what they trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node, Tracer
+
+from undertow.activations.recognition.modules import of_module
+
+
+class Untraceable(Exception):
+    """torch.fx can't follow this Python code; the message says why."""
+
+
+def traced(root: nn.Module | Callable[..., Any]) -> GraphModule:
+    """The graph of a module's forward or a function; modules of torch.nn and activations are one node each.
+
+    Raises
+    ------
+    Untraceable
+        Where the code asks a tensor for more than torch.fx knows before it runs: a branch on values, a length.
+    """
+    tracer = _Tracer()
+    try:
+        with _unchanged(root):
+            graph = tracer.trace(root)
+            return GraphModule(tracer.root, graph)
+    except Exception as error:  # the user's own code runs on proxies here, and may raise anything
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise Untraceable(f"{type(error).__name__}: {line}".removesuffix(": ")) from error
+
+
+class _Tracer(Tracer):
+    record_stack_traces = True
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return super().is_leaf_module(m, module_qualified_name) or of_module(m) is not None
+
+
+@contextmanager
+def _unchanged(root: object) -> Iterator[None]:
+    """A forward that keeps something on its module would keep a proxy there."""
+    before = [(m, dict(vars(m))) for m in root.modules()] if isinstance(root, nn.Module) else []
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
+def path_of(node: Node) -> str:
+    """The module in whose forward a node was written."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return stack[-1][0] if stack else ""
+
+
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def line_of(node: Node) -> str:
+    """`model.py:12`, where a node was written; "" where the trace doesn't know."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
+    own = [(file, line) for file, line in frames if not file.startswith((_TORCH, "<"))]
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
