@@ -145,9 +145,11 @@ class _Trained(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = ctx.saved_tensors
         with torch.enable_grad():
-            y = in_torch(_Trained._definition(ctx), ctx.order, inputs[0])
+            # aliases: what made x may hold the same parameters, and has a backward pass of its own
+            inputs = [t.view_as(t) for t in ctx.saved_tensors]
+            act = dataclasses.replace(ctx.act, **dict(zip(ctx.names, inputs[1:], strict=True)))
+            y = in_torch(act, ctx.order, inputs[0])
         takers = [t for t in inputs if t.requires_grad]
         found = iter(torch.autograd.grad(y, takers, grads[0], create_graph=torch.is_grad_enabled()))
         first, *others = (next(found) if t.requires_grad else None for t in inputs)
