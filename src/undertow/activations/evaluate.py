@@ -1,6 +1,6 @@
 """How an activation is computed: by a table, by a compiled kernel, or by torch operations in wider arithmetic.
 
-All three give the same numbers to the library's accuracy, so the choice is only one of speed.
+All give the same numbers to the library's accuracy, so the choice is only one of speed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from undertow.activations.gpu import by_kernel
 from undertow.native import pointwise
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def evaluate(act: Pointwise, order: int, x: Tensor) -> Tensor:
             return pointwise.lookup(table.rounded, x)
         if _has_kernel(act, order, x):
             return (pointwise.slope if order else pointwise.value)(act.name, numbers(act), x)
-    return in_torch(act, order, x)
+    y = by_kernel(act, order, x) if x.is_cuda and _plain(x, "cuda") else None
+    return in_torch(act, order, x) if y is None else y
 
 
 def evaluate_times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
@@ -38,6 +40,10 @@ def evaluate_times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
             return pointwise.lookup_times(table.exact, x, g)
         if order == 1 and _has_kernel(act, order, x):
             return pointwise.times_slope(act.name, numbers(act), x, g)
+    if x.is_cuda and g.dtype == x.dtype and g.shape == x.shape and _plain(x, "cuda") and _plain(g, "cuda"):
+        product = by_kernel(act, order, x, g)
+        if product is not None:
+            return product
     wide = working(x)
     return (g.to(wide.dtype) * _formula(act, order, wide)).to(g.dtype)
 
@@ -99,14 +105,15 @@ TABLES_KEPT = 64
 _tables: dict[tuple[Pointwise, int, torch.dtype], Table] = {}
 
 
-def _plain(x: Tensor) -> bool:
+def _plain(x: Tensor, device: str = "cpu") -> bool:
     """Whether x is memory that a kernel may read, and nobody watches the operations."""
     return (
-        type(x) in (Tensor, nn.Parameter)
-        and x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: the others are not to be traced
+        and type(x) in (Tensor, nn.Parameter)
+        and x.device.type == device
         and x.layout is torch.strided
-        and not torch.compiler.is_compiling()
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        and not torch._C._functorch.is_legacy_batchedtensor(x)  # as in autograd.grad(..., is_grads_batched=True)
         and not torch._C._len_torch_dispatch_stack()
         and not torch.jit.is_tracing()
     )

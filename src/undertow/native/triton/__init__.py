@@ -1,0 +1,6 @@
+"""Triton kernels for GPUs, written from any elementwise function of torch operations."""
+
+from undertow.native.triton.launch import launch as launch
+from undertow.native.triton.launch import takes as takes
+from undertow.native.triton.trace import Unsupported as Unsupported
+from undertow.native.triton.write import generate as generate
