@@ -168,12 +168,62 @@ def test_a_change_in_place_between_parts_is_seen():
     assert [m.definition.name for m in recognise_graph(function)] == ["sigmoid"]
 
 
-def halves(gate, first=True):
+GATES = [
+    (torch.sigmoid, "glu"),
+    (F.relu, "reglu"),
+    (lambda b: 0.5 * b * (1 + torch.erf(b / math.sqrt(2))), "geglu"),
+    (lambda b: b * torch.sigmoid(b), "swiglu"),
+    (lambda b: b, "bilinear"),
+]
+
+
+@pytest.mark.parametrize(("gate", "name"), GATES)
+def test_gated_units_of_one_tensor(gate, name):
     def function(x):
         a, b = x.chunk(2, dim=-1)
-        return gate(a) * b if first else a * gate(b)
+        return gate(b) * a
 
-    return function
+    (match,) = recognise_graph(function)
+    assert match.definition == activation(name)
+    assert [n.op for n in match.sources] == ["placeholder"]
+    x = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(3, 8)
+    assert torch.allclose(match.definition(x), function(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("gate", "name"), GATES)
+def test_gated_units_of_two_layers(gate, name):
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.up, self.down = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.down(gate(self.gate(x)) * self.up(x))
+
+    for graph in (symbolic_trace(Gated()), torch.export.export(Gated(), (torch.ones(2, 3),))):
+        (match,) = recognise_graph(graph)
+        assert match.definition == activation(name)
+
+
+def test_a_gate_of_two_inputs_and_a_gate_that_comes_first():
+    (match,) = recognise_graph(lambda a, b: a * torch.sigmoid(b))
+    assert match.definition == activation("glu")
+    assert [n.name for n in match.sources] == ["a", "b"]
+
+    def function(x):
+        a, b = x.chunk(2, 1)
+        return F.silu(a) * b
+
+    (match,) = recognise_graph(function)
+    assert match.definition == activation("swiglu")
+    assert [n.args[1] for n in match.sources] == [1, 0], "the definition is of the second half beside the first"
+
+
+def test_a_scale_by_what_was_pooled_is_no_gated_unit():
+    def squeeze_and_excite(x):
+        return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
+
+    assert [m.definition.name for m in recognise_graph(squeeze_and_excite)] == ["sigmoid"]
 
 
 def test_tracing_leaves_a_model_as_it_was():

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from undertow.activations.base import ACTIVATIONS, Activation
+from undertow.activations.base import Activation
 from undertow.activations.lookup import activation
 from undertow.activations.recognition.replay import REPLAYED, replayed
 from undertow.foundation import InputError
@@ -32,8 +32,7 @@ def _is(name: str, *parameters: str, required: bool = False) -> Call:
 
     def rule(values: Values) -> Activation | None:
         given = {p: values[p] for p in parameters if p in values}
-        missing = required and len(given) < len(parameters)
-        if missing or name not in ACTIVATIONS or not all(map(number, given.values())):
+        if not all(map(number, given.values())) or (required and len(given) < len(parameters)):
             return None
         fields = dict(zip(parameters, activation(name).parameters, strict=False))
         try:
@@ -94,9 +93,7 @@ def _between(low: str, high: str) -> Rule:
 
 
 def _along(name: str, dim: object) -> Activation | None:
-    if name not in ACTIVATIONS or not isinstance(dim, int) or isinstance(dim, bool):
-        return None
-    return activation(name, dim=dim)  # pyright: ignore[reportArgumentType]
+    return activation(name, dim=dim) if isinstance(dim, int) and not isinstance(dim, bool) else None
 
 
 def _over(name: str) -> Call:

@@ -79,19 +79,18 @@ class Graph:
     def functions(self, end: Node, sources: int) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
         """The groups of elementwise nodes that make `end` a function of so many nodes, each with these; short first.
 
-        The latest node of the frontier is replaced by what it takes, until it takes something else than elements.
+        The latest node of the frontier is replaced by what it takes; one that is not elementwise stays.
         """
         order = {node: i for i, node in enumerate(self.module.graph.nodes)}
-        frontier, group = {end}, []
-        while len(group) < LONGEST:
-            latest = max(frontier, key=order.__getitem__)
+        frontier, fixed, group = {end}, set[Node](), list[Node]()
+        while frontier - fixed and len(fixed) <= sources and len(group) < LONGEST:
+            latest = max(frontier - fixed, key=order.__getitem__)
             if not self.acts_elementwise(latest):
-                return
+                fixed.add(latest)
+                continue
             frontier.remove(latest)
             group.append(latest)
             frontier.update(self.inputs(latest))
-            if not frontier:
-                return
             if len(frontier) == sources and not self._overwritten(group, frontier, order):
                 yield tuple(sorted(group, key=order.__getitem__)), tuple(sorted(frontier, key=order.__getitem__))
 

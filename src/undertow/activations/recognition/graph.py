@@ -16,6 +16,7 @@ from undertow.activations.custom import Custom
 from undertow.activations.recognition.alike import POINTS, SAME, Alike, alike
 from undertow.activations.recognition.calls import recognise_call
 from undertow.activations.recognition.elementwise import Graph, operation
+from undertow.activations.recognition.gates import gate
 from undertow.activations.recognition.modules import of_module
 from undertow.activations.recognition.tracing import Untraceable, line_of, path_of, traced
 from undertow.foundation import InputError
@@ -120,7 +121,7 @@ class _Matching:
         for node in reversed(self.nodes):
             if node in inside:
                 continue
-            match = self._largest(node) or self._call(node)
+            match = self._largest(node) or self._gate(node) or self._call(node)
             if match is not None:
                 yield match
                 inside |= {n for n in match.nodes[:-1] if all(user in match.nodes for user in n.users)}
@@ -139,6 +140,10 @@ class _Matching:
                 return match
             near = near or match
         return near
+
+    def _gate(self, node: Node) -> Match | None:
+        found = gate(self.graph, node)
+        return found and Match(*found)
 
     def _alike(self, values: torch.Tensor, numbers: set[float]) -> Alike | None:
         key = values.numpy().tobytes()
