@@ -8,6 +8,7 @@ Least squares, reweighted by the error until it is the same everywhere; the trut
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import mpmath as mp
 import numpy as np
@@ -16,7 +17,7 @@ mp.mp.dps = 40
 POINTS = 400
 ROUNDS = 60
 HALF_LN2 = 0.347  # a little beyond ln 2 / 2, as rounding may choose either neighbour
-Real = Callable[[mp.mpf], mp.mpf]
+Real = Callable[[Any], Any]
 
 
 def fit(function: Real, low: float, high: float, degree: int, weight: Callable[[float], float]) -> np.ndarray:
@@ -26,7 +27,7 @@ def fit(function: Real, low: float, high: float, degree: int, weight: Callable[[
     y = np.array([float(function(mp.mpf(float(v)))) for v in x])
     w = np.array([weight(float(v)) for v in x])
     balance = np.ones(POINTS)
-    coefficients = np.zeros(degree + 1)
+    coefficients, error = np.zeros(degree + 1), balance
     for _ in range(ROUNDS):
         scale = w * np.sqrt(balance)
         powers = np.vander(x, degree + 1, increasing=True) * scale[:, None]
@@ -38,24 +39,24 @@ def fit(function: Real, low: float, high: float, degree: int, weight: Callable[[
     return coefficients
 
 
-def exp_rest(r: mp.mpf) -> mp.mpf:
+def exp_rest(r: Any) -> Any:
     return (mp.expm1(r) - r) / r**2
 
 
-def log_rest(f: mp.mpf) -> mp.mpf:
+def log_rest(f: Any) -> Any:
     return (mp.log1p(f) - f + f * f / 2) / f**3
 
 
-def erf_rest(s: mp.mpf) -> mp.mpf:
+def erf_rest(s: Any) -> Any:
     return mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1
 
 
-def erfc_rest(t: mp.mpf) -> mp.mpf:
+def erfc_rest(t: Any) -> Any:
     z = 4 * (1 + t) / (1 - t)
     return (1 + 2 * z) * mp.erfc(z) * mp.exp(z * z)
 
 
-def atan_rest(s: mp.mpf) -> mp.mpf:
+def atan_rest(s: Any) -> Any:
     return (mp.atan(mp.sqrt(s)) - mp.sqrt(s)) / mp.sqrt(s) ** 3
 
 
