@@ -73,6 +73,12 @@ def _log1pexp(x):
     return mpmath.log1p(mpmath.exp(x)) if x < 0 else x + mpmath.log1p(mpmath.exp(-x))
 
 
+def _erfc(x):
+    if abs(x) > 1e6:  # mpmath fails, and e^(−10¹²) is below any double
+        return mpf(1 - mpmath.sign(x))
+    return mpmath.erfc(x)
+
+
 def _sigmoid(x):
     return 1 / (1 + mpmath.exp(-x))
 
@@ -108,7 +114,7 @@ Digits.rules = {
         "cos": mpmath.cos,
         "atan": mpmath.atan,
         "erf": mpmath.erf,
-        "erfc": mpmath.erfc,
+        "erfc": _erfc,
         "softplus": lambda a, beta=1, threshold=20: _log1pexp(beta * a) / beta,
         "log_sigmoid": lambda a: -_log1pexp(-a),
         "relu": lambda a: max(a, mpf(0)),

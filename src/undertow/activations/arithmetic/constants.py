@@ -8,20 +8,24 @@ from fractions import Fraction
 class Exact(float):
     """The double nearest to a decimal number; `lo` is the rest, to another 53 bits.
 
-    Everything but `Twofold` takes it for the plain float that it is.
+    Everything but `Twofold` takes it for the plain float that it is, and so does Python: 2 · SQRT_HALF has no rest, so
+    write 2 · (x · SQRT_HALF).  (torch.compile can't trace a float that makes others of its own type.)
     """
 
     lo: float
 
-    def __new__(cls, digits: str) -> Exact:
-        self = super().__new__(cls, digits)
-        self.lo = float(Fraction(digits) - Fraction(float(self)))
+    def __new__(cls, value: str | Fraction) -> Exact:
+        self = super().__new__(cls, value)
+        self.lo = float(Fraction(value) - Fraction(float(self)))
         return self
 
-    def __neg__(self) -> Exact:
-        negated = float.__new__(Exact, -float(self))
-        negated.lo = -self.lo
-        return negated
+    def __getnewargs__(self) -> tuple[Fraction]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return (fraction(self),)
+
+
+def fraction(x: float) -> Fraction:
+    """The number itself, with its rest where it has one."""
+    return Fraction(float(x)) + Fraction(getattr(x, "lo", 0.0))
 
 
 SQRT_HALF = Exact("0.707106781186547524400844362104849039284835938")

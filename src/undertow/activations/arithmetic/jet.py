@@ -37,7 +37,7 @@ def jet(function: Callable[[Any], Any], x: Any, order: int) -> Any:
     y = lifted(function(Jet(x, 1.0, 0.0 if order == 2 else None)))
     part: Any = y.first if order == 1 else y.second
     if isinstance(part, float):
-        part = torch.full_like(plain(x), part)
+        part = torch.full_like(x, part)
     return torch.where(plain(x).isnan(), x, part)
 
 
@@ -191,7 +191,7 @@ Jet.rules = {
     "ne": of_value(torch.ne),
     "isnan": of_value(torch.isnan),
     "isinf": of_value(torch.isinf),
-    "zeros_like": lambda u: torch.zeros_like(u.plain),
-    "ones_like": lambda u: torch.ones_like(u.plain),
-    "full_like": lambda u, fill_value: torch.full_like(u.plain, fill_value),
+    "zeros_like": of_value(torch.zeros_like),
+    "ones_like": of_value(torch.ones_like),
+    "full_like": of_value(torch.full_like),
 }

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +64,7 @@ class OutsideVocabulary(AttributeError):
 class Duck(ABC):
     """Goes wherever a tensor goes in elementwise code; each operation is a row of `rules`."""
 
-    rules: Mapping[str, Callable[..., Any]]
+    rules: ClassVar[dict[str, Callable[..., Any]]]
 
     @classmethod
     def __torch_function__(
@@ -148,5 +148,12 @@ class Duck(ABC):
     def __le__(self, other: Any) -> Any:
         return self.call("le", self, other)
 
+    def __eq__(self, other: object) -> Any:
+        return self.call("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return self.call("ne", self, other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
     __radd__ = __add__
     __rmul__ = __mul__
