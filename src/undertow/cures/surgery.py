@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pprint import pformat
 
 from torch import nn
 
 from undertow.activations import Activation, recognise
+from undertow.activations.recognition import substitute
 from undertow.cures.survey import Survey, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
@@ -37,8 +38,9 @@ def swap_activations(training: Training, layer: Layer) -> None:
 
     The gain must come along: weights drawn for a sigmoid explode under a ReLU, or die out.
     """
+    model = training.model
     names = replaceable(survey(training), _known(layer()))
-    replace_modules(training.model, names, lambda old: layer())
+    substitute(model, {model.get_submodule(name): layer() for name in names})
     redraw(training)
 
 
@@ -46,14 +48,6 @@ def redraw(training: Training) -> None:
     """Draw the weights with the gains of the model's own activations; the optimizer forgets its averages."""
     match_(training.model)
     training.optimizer.state.clear()
-
-
-def replace_modules(model: nn.Module, names: Collection[str], new: Callable[[nn.Module], nn.Module]) -> None:
-    """Put `new(old)` wherever one of these modules is registered, in the same mode."""
-    old = {model.get_submodule(name) for name in names}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module in old:
-            model.set_submodule(name, new(module).train(module.training))
 
 
 def swap_patch(training: Training, layer: Layer) -> str:

@@ -100,6 +100,8 @@ class Trace:
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         path = self._paths.get(id(module), self._stack[-1].path if self._stack else "")
         opaque = None if type(module).__module__.startswith("torch.nn") else recognise(module)
+        if not args or getattr(module, "inplace", False):  # its input is not at hand afterwards, or overwritten
+            opaque = None
         self._stack.append(Frame(path, module, self._calls[path], opaque))
         self._calls[path] += 1
         if self.inputs is None:

@@ -55,7 +55,8 @@ def of_module(module: nn.Module) -> Activation | None:
     if home.startswith("undertow."):  # one of our layers carries its definition
         definition = getattr(module, "definition", None)
         return definition if isinstance(definition, Activation) else None
-    return _of_library(forward.__qualname__.split(".")[0], module) if home in LIBRARIES else None
+    writer = forward.__qualname__.rpartition(".")[0].rpartition(".")[2]
+    return _of_library(writer, module) if home in LIBRARIES else None
 
 
 def _of_library(class_name: str, module: nn.Module) -> Activation | None:

@@ -67,7 +67,10 @@ class Swap:
             yield from (f"  {_place(call)}" for call in self.functional)
         if self.unseen:
             yield say("swap.unseen")
-            yield from (f"  {name or say('swap.model')}: {reason}" for name, reason in self.unseen)
+            by_reason: dict[str, list[str]] = {}
+            for path, reason in self.unseen:
+                by_reason.setdefault(reason.split(". ")[0], []).append(path or say("swap.model"))
+            yield from (f"  {', '.join(paths)}: {reason}" for reason, paths in by_reason.items())
 
 
 def swap(
