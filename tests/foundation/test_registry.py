@@ -31,7 +31,7 @@ def test_an_unknown_name_names_the_nearest(fruits):
         fruits["aple"]
     assert str(caught.value) == (
         "got the fruit 'aple'; expected one of 3 known names. "
-        "Try: 'apple' or 'pear' or 'pineapple' (fruits list lists all)"
+        "Try: 'apple' or 'pineapple' or 'pear' (fruits list lists all)"
     )
     assert isinstance(caught.value, LookupError)
     assert isinstance(caught.value, UndertowError)

@@ -210,7 +210,7 @@ class Named(NamedTuple):
     """What a name stands for."""
 
     definition: type[Activation]
-    preset: Mapping[str, float]
+    preset: Mapping[str, Any]
 
 
 ACTIVATIONS: Registry[Named] = Registry("activation", "undertow activations list")

@@ -7,6 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from undertow.activations.base import ACTIVATIONS, Activation
+from undertow.activations.custom import Custom
 from undertow.foundation import InputError
 
 
@@ -26,7 +27,8 @@ def activation(name: str | Activation, /, **parameters: float | Tensor) -> Activ
         definition, values = ACTIVATIONS[name]
     else:
         raise InputError(f"{type(name).__name__}", "the name of an activation", "activation('relu')")
-    known = {f.name: f.default for f in dataclasses.fields(definition)}  # pyright: ignore[reportArgumentType]
+    fields = dataclasses.fields(definition)  # pyright: ignore[reportArgumentType]
+    known = {f.name: f.default for f in fields} if definition is not Custom else {}
     for unknown in parameters.keys() - known.keys():
         has = f"one of {', '.join(known)}" if known else f"no parameters: {name} has none"
         example = ", ".join([repr(name), *(f"{n}={d}" for n, d in known.items())])
@@ -36,4 +38,4 @@ def activation(name: str | Activation, /, **parameters: float | Tensor) -> Activ
 
 def names() -> tuple[str, ...]:
     """The names of all activations, without aliases and presets, in the order of definition."""
-    return tuple(name for name, entry in ACTIVATIONS.items() if not entry.preset)
+    return tuple(n for n, entry in ACTIVATIONS.items() if not entry.preset or entry.preset.get("name") == n)

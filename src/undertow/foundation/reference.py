@@ -13,6 +13,8 @@ class Reference:
     arxiv: str | None = None
 
     def __str__(self) -> str:
+        if not self.year:
+            return self.title
         where = f", arXiv:{self.arxiv}" if self.arxiv else ""
         return f"{self.authors} ({self.year}). {self.title}{where}"
 

@@ -32,6 +32,12 @@ class Registry(Generic[T]):
         self._entries[name] = entry
         return entry
 
+    def remove(self, name: str) -> None:
+        """Forget the entry of this name, and its aliases."""
+        entry = self[name]
+        self._entries = {n: e for n, e in self._entries.items() if e is not entry}
+        self._by_name = {n: e for n, e in self._by_name.items() if e is not entry}
+
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
         return lambda entry: self.add(name, entry, aliases)
 
@@ -40,7 +46,8 @@ class Registry(Generic[T]):
             return self._by_name[normalised(name)]
         except KeyError:
             near = get_close_matches(normalised(name), self._by_name, n=3, cutoff=0.5)
-            known = [n for n, e in self._entries.items() if any(self._by_name[m] is e for m in near)]
+            nearest_first = [n for m in near for n, e in self._entries.items() if self._by_name[m] is e]
+            known = list(dict.fromkeys(nearest_first))
             raise UnknownNameError(
                 f"the {self.what} {name!r}",
                 f"one of {len(self._entries)} known names",
