@@ -4,6 +4,7 @@ from . import activations as activations
 from . import init as init
 from . import nn as nn
 from .activations import activation as activation
+from .activations import lean as lean
 from .cures import Training as Training
 from .cures import Verdict as Verdict
 from .cures import Verdicts as Verdicts

@@ -8,8 +8,11 @@ from undertow.activations.base import Activation as Activation
 from undertow.activations.base import Pointwise as Pointwise
 from undertow.activations.base import applied as applied
 from undertow.activations.custom import Custom as Custom
-from undertow.activations.layers.layer import ActivationLayer as ActivationLayer
-from undertow.activations.layers.layer import FunnelReLU as FunnelReLU
+from undertow.activations.custom import define as define
+from undertow.activations.layers import ActivationLayer as ActivationLayer
+from undertow.activations.layers import FunnelReLU as FunnelReLU
+from undertow.activations.layers import LeanAccount as LeanAccount
+from undertow.activations.layers import lean as lean
 from undertow.activations.line.inverse import inverse as inverse
 from undertow.activations.line.landmarks import Landmarks as Landmarks
 from undertow.activations.line.landmarks import landmarks as landmarks

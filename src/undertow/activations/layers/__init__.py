@@ -10,3 +10,5 @@ from undertow.activations.layers.glu import ReGLU as ReGLU
 from undertow.activations.layers.glu import SwiGLU as SwiGLU
 from undertow.activations.layers.layer import ActivationLayer as ActivationLayer
 from undertow.activations.layers.layer import FunnelReLU as FunnelReLU
+from undertow.activations.layers.lean import LeanAccount as LeanAccount
+from undertow.activations.layers.lean import lean as lean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from undertow.activations.base import Activation
-from undertow.activations.layers.again import forgetting
+from undertow.activations.layers.lean import Lean
 from undertow.activations.lookup import activation
 from undertow.foundation import InputError
 
@@ -29,12 +28,6 @@ def as_module(act: Act) -> nn.Module:
     return act
 
 
-def weighted(layer: nn.Module, forward: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """forward(y) of a weighted layer, keeping nothing of y where it can be computed again."""
-    # another padding than zeros makes a tensor of its own, and that is what the convolution keeps
-    return forgetting(forward, y) if getattr(layer, "padding_mode", "zeros") == "zeros" else forward(y)
-
-
 def tagged(act: nn.Module, x: Tensor) -> Tensor:
     """f(x); in a graph that torch.compile makes, marked to be computed again in the backward pass."""
     if torch.compiler.is_compiling() and torch.is_grad_enabled() and not torch.compiler.is_exporting():
@@ -44,13 +37,13 @@ def tagged(act: nn.Module, x: Tensor) -> Tensor:
     return act(x)
 
 
-class _Activated(nn.Module):
-    """What the layers share: f before the weights, and f(x) not kept."""
+class _Activated(Lean):
+    """What the layers share: f before the weights."""
 
     activation: nn.Module
 
     def forward(self, input: Tensor) -> Tensor:
-        return weighted(self, super().forward, tagged(self.activation, input))
+        return super().forward(tagged(self.activation, input))
 
     def _take(self, act: Act, layer: nn.Module, plain: type[nn.Module]) -> Self:
         if type(layer) is not plain:

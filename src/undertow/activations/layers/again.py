@@ -7,7 +7,7 @@ to the last bit.  x is taken from the graph's node of f, where torch checks that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,42 +38,31 @@ FROM_INPUT: dict[str, Callable[[Node], Tensor]] = {
 """f(x) from what torch's node of f keeps.  Not here: functions that keep their result, as ReLU, sigmoid and tanh."""
 
 
-class Layout(NamedTuple):
-    """How a tensor lies in its memory."""
+class Again:
+    """What stands in the graph for y = f(x): the node of f, and how y lies in the memory of f's result."""
 
-    size: torch.Size
-    stride: tuple[int, ...]
-    offset: int
+    __slots__ = ("dtype", "function", "node", "stride", "view")
 
-    @classmethod
-    def of(cls, t: Tensor) -> Layout:
-        return cls(t.size(), t.stride(), int(t.storage_offset()))
+    def __init__(self, node: Node, function: Callable[[Node], Tensor], y: Tensor) -> None:
+        self.node, self.function, self.dtype = node, function, y.dtype
+        base = y._base
+        self.stride = y.stride() if base is None else base.stride()
+        self.view = None if base is None else _layout(y)
 
-
-class Again(NamedTuple):
-    """What stands in the graph for a tensor that is computed again: f's node, and the steps from f(x) to the tensor."""
-
-    node: Node
-    function: Callable[[Node], Tensor]
-    result: Layout
-    seen: Layout
-    dtype: torch.dtype
-    saved: Layout | None = None
-
-    @torch.no_grad()
     def __call__(self) -> Tensor:
         y = self.function(self.node)
-        if y.stride() != self.result.stride:  # x came back from elsewhere with another order of its dimensions
-            y = torch.empty_strided(y.shape, self.result.stride, dtype=y.dtype, device=y.device).copy_(y)
-        assert self.saved is not None
-        return y.as_strided(*self.seen).to(self.dtype).as_strided(*self.saved)
+        if y.stride() != self.stride:  # x came back from elsewhere with its dimensions in another order
+            y = torch.empty_strided(y.shape, self.stride, dtype=y.dtype, device=y.device).copy_(y)
+        return (y if self.view is None else y.as_strided(*self.view)).to(self.dtype)
 
 
-class Held(NamedTuple):
+class Held:
     """Any other tensor, under torch's rule that nobody may write into it before the backward pass."""
 
-    tensor: Tensor
-    version: int
+    __slots__ = ("tensor", "version")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.version = tensor, tensor._version
 
     def __call__(self) -> Tensor:
         if self.tensor._version != self.version:
@@ -85,42 +74,67 @@ class Held(NamedTuple):
         return self.tensor
 
 
+def _layout(t: Tensor) -> tuple[Any, Any, Any]:
+    return t.size(), t.stride(), t.storage_offset()
+
+
 def source(y: Tensor) -> Again | None:
     """How y can be computed again from what the graph keeps, or None where it can't."""
+    if not _is_recorded(y):
+        return None
     result = y if y._base is None else y._base
     node = result.grad_fn
-    if node is None or result._version:  # not recorded, or written into after f or by f itself
+    if node is None or result._version:  # written into after f, or by f itself
         return None
-    again = getattr(getattr(node, "_forward_cls", None), "again", None)  # of an autograd.Function of ours
-    if again is None:
-        name = node.name()
-        if name == "MulBackward0" and any(taker is None for taker, _ in node.next_functions):
-            return None  # a product with a constant keeps the constant only
-        again = FROM_INPUT.get(name)
-    return None if again is None else Again(node, again, Layout.of(result), Layout.of(y), y.dtype)
+    name = type(node).__name__
+    function = FROM_INPUT.get(name)
+    if function is None:
+        function = getattr(getattr(node, "_forward_cls", None), "again", None)  # of an autograd.Function of ours
+    elif name == "MulBackward0" and any(taker is None for taker, _ in node.next_functions):
+        return None  # a product with a constant keeps the constant only
+    return None if function is None else Again(node, function, y)
 
 
-def forgetting(operation: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """operation(y), where nothing of y stays for the backward pass if it can be computed again."""
-    origin = source(y) if _is_recorded(y) else None
+def maker(y: Tensor) -> str:
+    """The operation that made y, as torch names its node or a definition itself; empty where y takes no gradient."""
+    node = y.grad_fn if y._base is None else y._base.grad_fn
+    act = getattr(node, "act", None)
+    return "" if node is None else type(node).__name__ if act is None else act.label
+
+
+def forgetting(operation: Callable[[Tensor], Tensor], y: Tensor, origin: Again | None = None) -> Tensor:
+    """operation(y), where nothing of y stays for the backward pass if it can be computed again.
+
+    `operation` takes y as it is, or as autocast casts it: what it keeps of y must be y's own memory.
+    """
+    origin = source(y) if origin is None else origin
     if origin is None:
         return operation(y)
-    y = y.to(_cast_by_autocast(y))  # as the operation would do itself, unseen
-    origin = origin._replace(dtype=y.dtype)
+    if torch.is_autocast_enabled(y.device.type) and y.dtype != torch.float64:
+        y = y.to(torch.get_autocast_dtype(y.device.type))  # as the operation would itself, unseen
+        origin.dtype = y.dtype
+    pointer, shape, stride = y.data_ptr(), y.shape, y.stride()
 
-    def pack(t: Tensor) -> Again | Held:
-        of_y = t.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
-        return origin._replace(saved=Layout.of(t)) if of_y else Held(t, t._version)
+    def pack(t: Tensor) -> Any:
+        if t.data_ptr() != pointer:
+            return Held(t)
+        return origin if t.shape == shape and t.stride() == stride else (origin, _layout(t))
 
-    with saved_tensors_hooks(pack, lambda kept: kept()):
+    def unpack(kept: Any) -> Tensor:
+        if type(kept) is Held:
+            return kept()
+        with torch.no_grad():
+            return kept() if type(kept) is Again else kept[0]().as_strided(*kept[1])
+
+    with saved_tensors_hooks(pack, unpack):
         return operation(y)
 
 
 def _is_recorded(y: Tensor) -> bool:
     """Whether plain reverse mode records: under transforms and compilation hooks can't be, or decide nothing."""
     return (
-        torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
+        and torch.is_grad_enabled()
         and type(y) is Tensor
         and y.layout is torch.strided
         and not torch._C._are_functorch_transforms_active()
@@ -130,9 +144,3 @@ def _is_recorded(y: Tensor) -> bool:
         # whoever packs tensors already (a checkpoint, an offload) may hand each of them back only once
         and _engine._top_saved_tensors_default_hooks(True) is None
     )
-
-
-def _cast_by_autocast(y: Tensor) -> torch.dtype:
-    device = y.device.type
-    cast = torch.is_autocast_enabled(device) and y.is_floating_point() and y.dtype != torch.float64
-    return torch.get_autocast_dtype(device) if cast else y.dtype
