@@ -69,4 +69,6 @@ def test_every_strictly_monotone_definition_is_undone():
         act = activation(name)
         if isinstance(act, Pointwise) and landmarks(act).strict:
             assert traits(act).monotone
-            assert torch.allclose(inverse(act, act(x)), x, rtol=1e-9, atol=1e-9), name
+            steep = act.derivative(x).abs() > 1e-6  # elsewhere f(x) is rounded to its limit
+            assert steep.any(), name
+            assert torch.allclose(inverse(act, act(x))[steep], x[steep], rtol=1e-9, atol=1e-9), name

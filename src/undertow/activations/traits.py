@@ -69,7 +69,7 @@ def _measured(act: Pointwise) -> Traits:
     f, df = function(act, 0), function(act, 1)
     with torch.no_grad():
         x = grid(act)
-        y, slopes = f(x), df(x)
+        y, mirrored, slopes = f(x), f(-x), df(x)
         lowest, highest = _unbounded(act, *_extremes(df, x, slopes))
         low, high = _extremes(f, x, y)
         limits = _limit(f, x, -1), _limit(f, x, 1)
@@ -85,8 +85,8 @@ def _measured(act: Pointwise) -> Traits:
             flat_right=right,
             saturating=left and right,
             monotone=_monotone(y),
-            odd=_symmetric(f, x, -1),
-            even=_symmetric(f, x, 1),
+            odd=_same(mirrored, -y),
+            even=_same(mirrored, y),
             limits=limits,
             range=(min([low, *ends]), max([high, *ends])),
             end_slopes=end_slopes,
@@ -103,12 +103,12 @@ def _highest(function: Function, x: Tensor, y: Tensor) -> float:
     row, column = divmod(int(y.argmax()), y.shape[1])
     best = y[row, column].item()
     low, high = x[max(row - 1, 0), 0].item(), x[min(row + 1, len(x) - 1), 0].item()
-    for _ in range(8):  # each round narrows the bracket 25 times
-        points = torch.linspace(low, high, 51, dtype=torch.float64).unsqueeze(1).expand(-1, x.shape[1])
+    for _ in range(6):  # each round narrows the bracket 50 times
+        points = torch.linspace(low, high, 101, dtype=torch.float64).unsqueeze(1).expand(-1, x.shape[1])
         values = function(points)[:, column].nan_to_num(nan=-math.inf)
         i = int(values.argmax())
         best = max(best, values[i].item())
-        low, high = points[max(i - 1, 0), 0].item(), points[min(i + 1, 50), 0].item()
+        low, high = points[max(i - 1, 0), 0].item(), points[min(i + 1, 100), 0].item()
     return best
 
 
@@ -149,5 +149,5 @@ def _monotone(y: Tensor) -> bool:
     return bool(((rise >= -slack).all(dim=0) | (rise <= slack).all(dim=0)).all())
 
 
-def _symmetric(function: Function, x: Tensor, sign: int) -> bool:
-    return torch.allclose(function(-x), sign * function(x), rtol=1e-12, atol=1e-300, equal_nan=True)
+def _same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-12, atol=1e-300, equal_nan=True)

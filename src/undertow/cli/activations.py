@@ -1,89 +1,145 @@
-"""`undertow activations`: list, show or plot activation functions."""
+"""`undertow activations`: list, show, compare or plot activation functions."""
 
 from __future__ import annotations
 
-import math
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from undertow.cli.options import Debug, Lang, Output, command_app
-from undertow.foundation import say
-from undertow.foundation.numbers import written
+from undertow.cli.table import print_table
+from undertow.foundation import InputError, say
 from undertow.foundation.outputs import writable
 
 if TYPE_CHECKING:
     from undertow.activations import Activation
+    from undertow.report.activations import Datasheet
 
 app = command_app(no_args_is_help=True, help=say("cli.activations.short"))
 
+PROPERTIES = (
+    "pointwise, learnable, parameters, monotone, invertible, bounded, bounded-below, bounded-above, smooth, "
+    "continuous, odd, even, convex, concave, saturating, zero-centred, non-expansive, dead-zone"
+)
+"""For the help, which must not import torch; a test holds it equal to the registry's."""
+
+# `Optional`, not `| None`: typer reads these annotations when it runs.
+# ruff: noqa: UP045
 Name = Annotated[str, typer.Argument(metavar="NAME", help=say("cli.activations.name"))]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help=say("cli.activations.names"))]
+With = Annotated[
+    Optional[list[str]],
+    typer.Option("--with", metavar="PROPERTY", help=say("cli.activations.with", properties=PROPERTIES)),
+]
+Without = Annotated[
+    Optional[list[str]], typer.Option("--without", metavar="PROPERTY", help=say("cli.activations.without"))
+]
+Family = Annotated[Optional[str], typer.Option("--family", metavar="FAMILY", help=say("cli.activations.family"))]
+Json = Annotated[bool, typer.Option("--json", help=say("cli.activations.json"))]
+Picture = Annotated[Optional[Path], typer.Option("-o", "--output", metavar="FILE", help=say("cli.activations.picture"))]
+
+LISTED = ("name", "aliases", "family", "range", "gains", "shape", "definition")
+COMPARED = (
+    *("definition", "range", "limits", "zeros", "extrema", "inflections", "smoothness", "shape", "inverse", "slope"),
+    *("steepest", "end_slopes", "slope_zeros", "constant", "moments", "gain", "measured", "reference"),
+)
 
 
 @app.command("list", help=say("cli.activations.list"))
-def list_(lang: Lang = None, debug: Debug = False) -> None:
-    from undertow.activations import activation, names
+def list_(
+    with_: With = None,
+    without: Without = None,
+    family: Family = None,
+    as_json: Json = False,
+    lang: Lang = None,
+    debug: Debug = False,
+) -> None:
+    from undertow.report.activations import PROPERTIES as KNOWN
 
-    width = max(map(len, names()))
-    for name in names():
-        act = activation(name)
-        typer.echo(f"{name:<{width}}  {', '.join((*act.aliases, *act.presets))}".rstrip())
+    wanted, unwanted = ([KNOWN[name] for name in given or ()] for given in (with_, without))
+    sheets = [
+        sheet
+        for sheet in _family(family)
+        if all(has(sheet) for has in wanted) and not any(has(sheet) for has in unwanted)
+    ]
+    if as_json:
+        return _print_json([sheet.as_data() for sheet in sheets])
+    heads = [say(f"activations.facts.{column}") for column in LISTED]
+    print_table(heads, [_row(sheet) for sheet in sheets], heading=False)
 
 
 @app.command(help=say("cli.activations.show"))
-def show(name: Name, lang: Lang = None, debug: Debug = False) -> None:
+def show(name: Name, as_json: Json = False, lang: Lang = None, debug: Debug = False) -> None:
     from undertow.activations import activation
+    from undertow.report.activations import datasheet, facts
 
-    for fact, value in facts(activation(name)).items():
-        typer.echo(f"{say(f'cli.activations.facts.{fact}')}: {value}")
+    sheet = datasheet(activation(name))
+    if as_json:
+        return _print_json(sheet.as_data())
+    for fact, value in facts(sheet).items():
+        typer.echo(f"{say(f'activations.facts.{fact}')}: {value}")
+
+
+@app.command(help=say("cli.activations.compare"))
+def compare(
+    names: Names, output: Picture = None, as_json: Json = False, lang: Lang = None, debug: Debug = False
+) -> None:
+    from undertow.report.activations import datasheet, facts
+
+    chosen = _chosen(names)
+    if output is not None:
+        writable(output)
+    sheets = [datasheet(act) for act in chosen]
+    if as_json:
+        _print_json([sheet.as_data() for sheet in sheets])
+    else:
+        said = [facts(sheet) for sheet in sheets]
+        heads = ["", *(sheet.act.label for sheet in sheets)]
+        known = [fact for fact in COMPARED if any(fact in one for one in said)]
+        rows = [[say(f"activations.facts.{fact}"), *(one.get(fact, "") for one in said)] for fact in known]
+        print_table(heads, rows)
+    if output is not None:
+        _draw(chosen, output, second=True, err=as_json)
 
 
 @app.command(help=say("cli.activations.plot"))
 def plot(names: Names, output: Output = Path("activations.svg"), lang: Lang = None, debug: Debug = False) -> None:
+    chosen = _chosen(names)
+    writable(output)
+    _draw(chosen, output)
+
+
+def _chosen(names: list[str]) -> list[Activation]:
     from undertow.activations import activation
 
-    chosen = [activation(name) for name in names]
-    writable(output)
+    return [activation(name) for name in names]
+
+
+def _family(family: str | None) -> list[Datasheet]:
+    from undertow.activations import activation, names
+    from undertow.report.activations import datasheet, families
+
+    there = families()
+    if family is not None and family not in there:
+        raise InputError(f"the family {family!r}", f"one of {', '.join(there)}", f"--family {next(iter(there))}")
+    acts = [activation(name) for name in (names() if family is None else there[family])]
+    return [datasheet(act) for act in acts]
+
+
+def _row(sheet: Datasheet) -> list[str]:
+    from undertow.report.activations import facts, gains
+
+    said = {**facts(sheet), "gains": gains(sheet.gaussian) if sheet.gaussian else ""}
+    return [said.get(column, "").partition(";")[0] for column in LISTED]
+
+
+def _draw(acts: list[Activation], path: Path, second: bool = False, err: bool = False) -> None:
     from undertow.report import figures
 
-    typer.echo(say("cli.written", path=figures.save(figures.curves(chosen), output)))
+    typer.echo(say("cli.written", path=figures.save(figures.curves(acts, second=second), path)), err=err)
 
 
-def facts(act: Activation) -> dict[str, str]:
-    """What `show` prints, line by line: what was written down first, then what was measured."""
-    defined = {
-        "name": act.label,
-        "aliases": ", ".join((*act.aliases, *act.presets)),
-        "parameters": ", ".join(f"{name} = {value}" for name, value in act.parameters.items()),
-        "formula": act.formula,
-        "derivative": act.derivative_formula,
-        "second_derivative": act.second_derivative_formula,
-        "kinks": ", ".join(f"{kink:g}" for kink in act.kinks),
-        "reference": str(act.reference),
-        "url": act.reference.url or "",
-    }
-    return {fact: value for fact, value in (defined | _measured(act)).items() if value}
-
-
-def _measured(act: Activation) -> dict[str, str]:
-    from undertow.activations import Pointwise, traits
-
-    if not isinstance(act, Pointwise):
-        return {"measured": say("cli.activations.couples")}
-    from undertow.theory import gain
-
-    found = traits(act)
-    shapes = [word for word in ("monotone", "odd", "even", "saturating") if getattr(found, word)]
-    return {
-        "range": f"{_number(found.range[0])} … {_number(found.range[1])}",
-        "limits": f"{_number(found.limits[0])}, {_number(found.limits[1])}",
-        "slope": f"{_number(found.lowest)} … {_number(found.highest)}",
-        "shape": ", ".join(say(f"cli.activations.{word}") for word in shapes),
-        "gain": say("cli.activations.gains", forward=gain(act, "forward"), backward=gain(act, "backward")),
-    }
-
-
-def _number(value: float) -> str:
-    return say("cli.activations.no_limit") if math.isnan(value) else written(value, 6)
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False))

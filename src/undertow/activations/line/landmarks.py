@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undertow.activations.base import Activation, Pointwise
 from undertow.activations.line.grid import Function, channels, function, grid, on_the_line
-from undertow.activations.line.turning import Sampled, Turn, bisected, jumps, stretches, turns, value, zeros
+from undertow.activations.line.turning import Jumps, Sampled, Turn, jumps, sign_changes, stretches, turns, values, zeros
 from undertow.activations.traits import traits
 from undertow.foundation import InputError
 
@@ -85,8 +85,9 @@ def _found(act: Pointwise) -> Landmarks:
         far = x.abs().clamp(min=1)
         rising = _above(first, 1e-14 * y.abs().clamp(min=1) / far)
         bending = _above(second, 1e-14 * first.abs().clamp(min=1) / far)
-        of_f = turns(Sampled(f, df, x, rising), act.kinks)
-        of_df = turns(Sampled(df, d2f, x, bending), act.kinks)
+        leaps = [jumps(h, act.kinks) for h in (f, df, d2f)]
+        of_f = turns(Sampled(f, df, x, rising, act.kinks, leaps[0]))
+        of_df = turns(Sampled(df, d2f, x, bending, act.kinks, leaps[1]))
         flat = _constant(df, x, first, act.kinks)
         points = {
             "zeros": zeros(f, x, _above(y, 1e-15 * x.abs() * first.abs().clamp(min=1)), act.kinks, of_f),
@@ -98,8 +99,8 @@ def _found(act: Pointwise) -> Landmarks:
             **{name: _nearest(found) for name, found in points.items()},
             steepest_at=_steepest_at(act, x, first.abs(), of_df),
             constant=flat,
-            smoothness=_smoothness((f, df, d2f), act.kinks),
-            curvature=_curvature(f, df, bending, act.kinks),
+            smoothness=_smoothness(leaps, act.kinks),
+            curvature=_curvature(bending, *leaps[:2]),
             strict=traits(act).monotone and not flat and not of_f,
             asymptotes=(_asymptote(act, -1), _asymptote(act, 1)),
             endless=any(len(found) > MANY for found in points.values()),
@@ -138,7 +139,7 @@ def _constant(df: Function, x: Tensor, first: Tensor, kinks: Sequence[float]) ->
             _edge(df, before[0], low, kinks) if before else -math.inf,
             _edge(df, after[0], high, kinks) if after else math.inf,
         )
-        underflow = any(abs(value(df, outside)) < 1e-100 for outside in (*before, *after))
+        underflow = any(abs(v) < 1e-100 for v in values(df, [*before, *after]))
         seen = (low <= NEAR and high >= -NEAR) or any(edge in kinks for edge in edges)
         if seen and not underflow:
             found.append(edges)
@@ -150,18 +151,18 @@ def _edge(df: Function, moving: float, still: float, kinks: Sequence[float]) -> 
     declared = [k for k in kinks if min(moving, still) <= k <= max(moving, still)]
     if declared:
         return declared[0]
-    (place,) = bisected(lambda t: torch.where(df(t) == 0, -1.0, 1.0).double(), [(moving, still, 1.0)])
+    (place,) = sign_changes(lambda t: torch.where(df(t) == 0, -1.0, 1.0).double(), [(moving, still, 1.0)])
     return place
 
 
-def _smoothness(rungs: Sequence[Function], kinks: Sequence[float]) -> float:
-    jumping = [order for order, rung in enumerate(rungs) if jumps(rung, kinks)]
+def _smoothness(leaps: Sequence[Jumps], kinks: Sequence[float]) -> float:
+    jumping = [order for order, leap in enumerate(leaps) if leap]
     return jumping[0] - 1 if jumping else (2 if kinks else math.inf)
 
 
-def _curvature(f: Function, df: Function, bending: Tensor, kinks: Sequence[float]) -> str | None:
-    signs = {v for v in bending.sign().tolist() if v} | {math.copysign(1, d) for d in jumps(df, kinks).values()}
-    if jumps(f, kinks) or len(signs) > 1:
+def _curvature(bending: Tensor, of_f: Jumps, of_df: Jumps) -> str | None:
+    signs = {v for v in bending.sign().unique().tolist() if v} | {math.copysign(1, d) for d in of_df.values()}
+    if of_f or len(signs) > 1:
         return None
     return {(): "linear", (1.0,): "convex", (-1.0,): "concave"}[tuple(signs)]
 

@@ -18,8 +18,14 @@ from undertow.activations.line.grid import Function, beside
 
 STRETCH = 1e-5
 """Exact zeros along more than this length are a stretch on which nothing happens, not a zero.  Our choice."""
+REFINED = 64
+"""Sign changes that are refined, the nearest to 0 first: an oscillating function has thousands on the grid."""
 JUMP = 1e-6
 """A jump: two sides of a kink that differ by more than this share of their size.  Our choice."""
+
+
+Jumps = dict[float, float]
+"""By how much a function jumps at each kink where it does."""
 
 
 class Turn(NamedTuple):
@@ -37,47 +43,49 @@ class Sampled(NamedTuple):
     slope: Function
     x: Tensor
     slopes: Tensor
+    kinks: Sequence[float]
+    jumps: Jumps
 
 
-def jumps(function: Function, kinks: Sequence[float]) -> dict[float, float]:
+def values(function: Function, places: Sequence[float]) -> list[float]:
+    return function(torch.tensor(places, dtype=torch.float64).unsqueeze(1)).flatten().tolist() if places else []
+
+
+def jumps(function: Function, kinks: Sequence[float]) -> Jumps:
     """By how much the function jumps at each kink where it does."""
-    found = {k: value(function, beside(k, 1)) - value(function, beside(k, -1)) for k in kinks}
-    return {k: d for k, d in found.items() if abs(d) > JUMP * (1 + abs(value(function, k)))}
+    here, left, right = (values(function, [beside(k, s) if s else k for k in kinks]) for s in (0, -1, 1))
+    sides = zip(kinks, here, left, right, strict=True)
+    return {k: b - a for k, y, a, b in sides if abs(b - a) > JUMP * (1 + abs(y))}
 
 
-def value(function: Function, x: float) -> float:
-    return function(torch.tensor([[x]], dtype=torch.float64)).item()
-
-
-def turns(h: Sampled, kinks: Sequence[float]) -> list[Turn]:
+def turns(h: Sampled) -> list[Turn]:
     """Where h goes from rising to falling or back, from left to right; nothing for a plateau."""
-    found = []
-    changes = _changes(h.slope, h.x, h.slopes, kinks, jumps(h.function, kinks))
-    for place, rising in sorted(changes, key=lambda change: change[0]):
-        sides = [value(h.function, place + 0.0)]
-        if place in kinks:
-            sides += [value(h.function, beside(place, side)) for side in (-1, 1)]
-        found.append(Turn(place + 0.0, max(sides) if rising else min(sides), rising))
-    return found
+    changes = sorted(_changes(h.slope, h.x, h.slopes, h.kinks, h.jumps), key=lambda change: change[0])
+    places = [place + 0.0 for place, _ in changes]
+    sides = [values(h.function, [beside(p, s) if s and p in h.kinks else p for p in places]) for s in (-1, 0, 1)]
+    return [
+        Turn(place, max(around) if rising else min(around), rising)
+        for place, (_, rising), around in zip(places, changes, zip(*sides, strict=True), strict=True)
+    ]
 
 
 def zeros(function: Function, x: Tensor, y: Tensor, kinks: Sequence[float], turning: Sequence[Turn]) -> list[float]:
     """Where the function is 0 at a point: it changes its sign there without a jump, or touches 0 as it turns."""
     crossed = [p for p, _ in _changes(function, x, y, kinks, {})]
     scale = y[(x.abs() <= 20) & y.isfinite()].abs().max().item()
-    through = [
-        p for p in crossed if max(abs(value(function, p + s * 1e-12 * (1 + abs(p)))) for s in (-1, 1)) <= 1e-9 * scale
-    ]
+    around = [values(function, [p + s * 1e-12 * (1 + abs(p)) for p in crossed]) for s in (-1, 1)]
+    through = [p for p, a, b in zip(crossed, *around, strict=True) if max(abs(a), abs(b)) <= 1e-9 * scale]
     touched = [t.x for t in turning if abs(t.value) <= 1e-13 * scale]
     return sorted({p + 0.0 for p in (*through, *touched)})
 
 
 def _changes(
-    slope: Function, x: Tensor, slopes: Tensor, kinks: Sequence[float], jumping: dict[float, float]
+    slope: Function, x: Tensor, slopes: Tensor, kinks: Sequence[float], jumping: Jumps
 ) -> list[tuple[float, bool]]:
     """Where the sign of the slopes changes, and whether from + to −."""
-    signs = zip(x.tolist(), slopes.nan_to_num(nan=0).sign().tolist(), strict=True)
-    events = [(p, s, False) for p, s in signs if s and p not in kinks]
+    signs = slopes.nan_to_num(nan=0).sign()
+    seen = signs.nonzero().flatten()
+    events = [(p, s, False) for p, s in zip(x[seen].tolist(), signs[seen].tolist(), strict=True) if p not in kinks]
     events += [(k, math.copysign(1, d), True) for k, d in jumping.items()]
     found, brackets = [], []
     still = stretches(x, slopes)
@@ -88,8 +96,11 @@ def _changes(
             found.append((p if p_jumps else q, s > 0))
         else:
             brackets.append((p, q, s))
-    places = bisected(slope, brackets)
-    return [*found, *((place, s > 0) for place, (_, _, s) in zip(places, brackets, strict=True))]
+    brackets = sorted(brackets, key=lambda bracket: abs(bracket[0]))[:REFINED]
+    for place, (_, _, s) in zip(sign_changes(slope, brackets), brackets, strict=True):
+        kink = next((k for k in kinks if abs(k - place) <= 1e-12 * (1 + abs(k))), place)
+        found.append((kink, s > 0))
+    return found
 
 
 def stretches(x: Tensor, y: Tensor) -> list[tuple[float, float]]:
@@ -99,13 +110,20 @@ def stretches(x: Tensor, y: Tensor) -> list[tuple[float, float]]:
     return [(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if b - a > STRETCH]
 
 
-def bisected(function: Function, brackets: Sequence[tuple[float, float, float]]) -> list[float]:
-    """The place of the sign change in each (low, high, sign at low), all at once."""
+def sign_changes(function: Function, brackets: Sequence[tuple[float, float, float]]) -> list[float]:
+    """The place of the sign change in each (low, high, sign at low), all at once, cut into 64 eleven times."""
     if not brackets:
         return []
-    low, high, sign = torch.tensor(brackets, dtype=torch.float64).unbind(1)
-    for _ in range(64):
-        middle = low + (high - low) / 2
-        y = function(middle.unsqueeze(1)).squeeze(1) * sign
-        low, high = torch.where(y >= 0, middle, low), torch.where(y <= 0, middle, high)
-    return (low + (high - low) / 2).tolist()
+    low, high, sign = (t.unsqueeze(1) for t in torch.tensor(brackets, dtype=torch.float64).unbind(1))
+    # close to an exact 0 at 0, as of x − tanh x, signs may be rounding
+    at_zero = (low < 0) & (high > 0) & (function(torch.zeros_like(low)) == 0)
+    share = torch.arange(65, dtype=torch.float64) / 64
+    for _ in range(11):
+        x = low + (high - low) * share
+        x[:, -1:] = high
+        y = function(x.reshape(-1, 1)).reshape(x.shape) * sign
+        y[:, :1], y[:, -1:] = 1, y[:, -1:].clamp(max=0)
+        first = (y <= 0).double().argmax(dim=1, keepdim=True)
+        high = x.gather(1, first)
+        low = torch.where(y.gather(1, first) == 0, high, x.gather(1, first - 1))
+    return torch.where(at_zero, 0.0, low + (high - low) / 2).flatten().tolist()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from undertow.activations import Pointwise, activation
 from undertow.foundation import InputError, say
 from undertow.foundation.numbers import written
 from undertow.report.figures.style import GRID, INK, MUTED, PALETTE, Picture, canvas, picture, styled
@@ -24,8 +25,8 @@ _FAR = (40.0, 80.0)
 """Where a function that has a straight asymptote is taken to have reached it: e⁻⁴⁰ is 4·10⁻¹⁸, below float64's ε."""
 _WINDOWS = (-1.5, 0.0, 1.5)
 """Window responses T(x) for which FReLU's max(x, T(x)) is drawn: one below, one at and one above zero."""
-_OTHER_LOGITS = (0.0, 1.0)
-"""The fixed logits beside the one that softmax is drawn against."""
+_OTHERS = (0.0, 1.0)
+"""The fixed elements beside the one that a function of several, as softmax, is drawn against."""
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 """So that a line which lies on another one still shows it."""
@@ -43,11 +44,14 @@ class Curve:
     axis: str = "x"
 
 
-def curves(names: str | Any | Sequence[str | Any], low: float = -6.0, high: float = 6.0) -> Picture:
+def curves(
+    names: str | Any | Sequence[str | Any], low: float = -6.0, high: float = 6.0, second: bool = False
+) -> Picture:
     """f, f′ (and f″, thin, where one activation is shown) over [low, high]; SVG text.
 
-    `names` is an activation, its name, or several of them, which are then overlaid.  FReLU is drawn as max(x, t) for
-    three window responses t, softmax as its outputs over one logit with the others fixed at 0 and 1.
+    `names` is an activation, its name, or several of them, which are then overlaid; `second` draws f″ beside f′.
+    FReLU is drawn as max(x, t) for three window responses t, a function that couples elements as its outputs over
+    one element with the others fixed.
 
     Raises
     ------
@@ -56,8 +60,6 @@ def curves(names: str | Any | Sequence[str | Any], low: float = -6.0, high: floa
     InputError
         If nothing is named, or low is not below high.
     """
-    from undertow.activations import activation
-
     given = [names] if isinstance(names, str) or not isinstance(names, Sequence) else list(names)
     if not given or not low < high:
         raise InputError(
@@ -66,18 +68,18 @@ def curves(names: str | Any | Sequence[str | Any], low: float = -6.0, high: floa
             "curves('gelu', low=-6, high=6)",
         )
     found = [activation(n) if isinstance(n, str) else n for n in given]
-    lines = [line for act in found for line in _lines(act)]
+    lines = [line for act in found for line in lines_of(act)]
     title = say("figures.curves.title", names=", ".join(dict.fromkeys(a.name for a in found)))
     with styled():
-        figure, (left, right) = canvas(2, width=9.2, height=3.9)
+        figure, axes = canvas(2 + second, width=9.2 + 4.2 * second, height=3.9)
         x = torch.linspace(low, high, _POINTS, dtype=torch.float64).round(decimals=12) + 0.0  # never −0
         for i, line in enumerate(lines):
-            _draw(left, right, line, x, PALETTE[i % len(PALETTE)], _DASHES[i % len(_DASHES)], alone=len(lines) == 1)
+            _draw(axes, line, x, PALETTE[i % len(PALETTE)], _DASHES[i % len(_DASHES)], alone=len(lines) == 1)
         name = f"{found[0].name}: " if len(found) == 1 else ""
-        _frame(left, name + say("figures.curves.function"), lines[0].axis)
-        _frame(right, name + say("figures.curves.derivative"), lines[0].axis)
+        for panel, what in zip(axes, ("function", "derivative", "second"), strict=False):
+            _frame(panel, name + say(f"figures.curves.{what}"), lines[0].axis)
         if len(lines) > 1:
-            figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(lines), 4))
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(lines), 4))
         facts = " ".join(
             say("figures.curves.fact", name=line.name, value=value, where=where)
             for line in lines
@@ -93,11 +95,12 @@ def curves(names: str | Any | Sequence[str | Any], low: float = -6.0, high: floa
         return picture(figure, title, about)
 
 
-def _lines(act: Any) -> list[Curve]:
+def lines_of(act: Any) -> list[Curve]:
+    """The lines that stand for an activation."""
     if act.name == "frelu":
         return [_funnel(t) for t in _WINDOWS]
-    if act.name == "softmax":
-        return [_softmax_output(act, i) for i in range(1 + len(_OTHER_LOGITS))]
+    if not isinstance(act, Pointwise):
+        return _coupled(act)
     return [Curve(act.name, act, act.derivative, act.second_derivative, tuple(float(k) for k in act.kinks))]
 
 
@@ -113,20 +116,30 @@ def _funnel(t: float) -> Curve:
     )
 
 
-def _softmax_output(act: Any, index: int) -> Curve:
-    """softmax(x, 0, 1)ᵢ, and its derivatives with respect to x by autograd."""
+def _coupled(act: Any) -> list[Curve]:
+    """The outputs over the first of three elements; over the second of two where an odd number can't be split."""
+    try:
+        outputs = act(torch.zeros(1, 1 + len(_OTHERS), dtype=torch.float64)).shape[-1]
+        others, first = _OTHERS, True
+    except InputError:
+        outputs = act(torch.zeros(1, 2, dtype=torch.float64)).shape[-1]
+        others, first = _OTHERS[-1:], False
+    return [_output(act, i, others, first) for i in range(outputs)]
+
+
+def _output(act: Any, index: int, others: tuple[float, ...], first: bool) -> Curve:
+    """act(x, 0, 1)ᵢ or act(1, x)ᵢ, and its derivatives with respect to x by autograd."""
 
     def f(x: Tensor) -> Tensor:
-        others = [torch.full_like(x, o) for o in _OTHER_LOGITS]
-        return act(torch.stack([x, *others], -1))[..., index]
+        fixed = [torch.full_like(x, o) for o in others]
+        return act(torch.stack([x, *fixed] if first else [*fixed, x], -1))[..., index]
 
-    others = ", ".join(written(o) for o in _OTHER_LOGITS)
     return Curve(
-        say("figures.curves.output", index=index + 1),
+        say("figures.curves.output", name=act.name, index=index + 1),
         f,
         _slope(f),
         _slope(_slope(f)),
-        axis=say("figures.curves.softmax_axis", others=others),
+        axis=say("figures.curves.coupled_axis", others=", ".join(written(o) for o in others)),
     )
 
 
@@ -136,20 +149,24 @@ def _slope(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def slope(x: Tensor) -> Tensor:
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
-            return torch.autograd.grad(f(x).sum(), x, create_graph=True)[0]
+            y = f(x).sum()  # a derivative of straight pieces no longer depends on x
+            return torch.autograd.grad(y, x, create_graph=True)[0] if y.requires_grad else torch.zeros_like(x)
 
     return slope
 
 
-def _draw(left: Axes, right: Axes, line: Curve, x: Tensor, colour: str, dashes: Any, alone: bool) -> None:
-    axis = x.tolist()
-    left.plot(axis, line.f(x).detach().tolist(), color=colour, linestyle=dashes, label=line.name)
-    right.plot(axis, _broken(line.df(x), x, line.kinks), color=colour, linestyle=dashes, label="f′")
-    if alone:
+def _draw(axes: Sequence[Axes], line: Curve, x: Tensor, colour: str, dashes: Any, alone: bool) -> None:
+    (left, right), third = axes[:2], axes[2:]
+    left.plot(x.tolist(), line.f(x).detach().tolist(), color=colour, linestyle=dashes, label=line.name)
+    right.plot(x.tolist(), _broken(line.df(x), x, line.kinks), color=colour, linestyle=dashes, label="f′")
+    for panel in third:
+        panel.plot(x.tolist(), _broken(line.d2f(x), x, line.kinks), color=colour, linestyle=dashes)
+    if alone and not third:
         second = _broken(line.d2f(x), x, line.kinks)
-        right.plot(axis, second, color=PALETTE[1], linewidth=1.0, label=say("figures.curves.second"))
-        _asymptotes(left, line, x)
+        right.plot(x.tolist(), second, color=PALETTE[1], linewidth=1.0, label=say("figures.curves.second"))
         right.legend(loc="upper left")
+    if alone:
+        _asymptotes(left, line, x)
     _mark_kinks(left, line, x, colour)
     _mark_steepest(right, line, x, colour, alone)
 

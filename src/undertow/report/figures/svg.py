@@ -18,8 +18,8 @@ ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
 
 
-def root(width: float, height: float, title: str, description: str) -> Element:
-    """An empty picture on a white ground, so that it reads on a dark page too."""
+def root(width: float, height: float, title: str, description: str, ground: bool = True) -> Element:
+    """An empty picture, on a white ground unless its colours read on a dark page too."""
     picture = Element(
         f"{{{SVG}}}svg",
         {
@@ -31,7 +31,8 @@ def root(width: float, height: float, title: str, description: str) -> Element:
         },
     )
     describe(picture, title, description)
-    add(picture, "rect", width=width, height=height, fill="#ffffff")
+    if ground:
+        add(picture, "rect", width=width, height=height, fill="#ffffff")
     return picture
 
 
