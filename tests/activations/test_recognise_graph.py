@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx import symbolic_trace
 
-from undertow.activations import Swish, activation, recognise_graph
+from undertow.activations import Pointwise, Swish, activation, names, recognise_graph
 from undertow.foundation import InputError
 
 ROOT = math.sqrt(2 / math.pi)
@@ -94,6 +94,15 @@ def test_spellings_in_exported_programs(function, expected):
     (match,) = recognise_graph(exported(function))
     assert match.definition == activation(expected)
     assert match.same
+
+
+@pytest.mark.parametrize("name", [n for n in names() if isinstance(activation(n), Pointwise) and n != "identity"])
+def test_every_definition_is_found_in_its_own_exported_graph(name):
+    """Or one that equals it from the parameters that it starts with: CELU is ELU at α = 1."""
+    act, x = activation(name), torch.linspace(-30, 30, 501, dtype=torch.float64)
+    (match,) = recognise_graph(torch.export.export(act.layer(trainable=False), (torch.linspace(-3, 3, 7),)))
+    assert match.same
+    assert match.definition == act or torch.allclose(match.definition(x), act(x), rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,10 @@ def _graph_module(graph: Any) -> GraphModule:
         raise InputError(got, "one without branches on values", "torch.export.export(model, (x,))") from error
 
 
+def _used_outside(node: Node, group: tuple[Node, ...]) -> bool:
+    return any(user not in group and operation(user) != "_assert_tensor_metadata" for user in node.users)
+
+
 class _Matching:
     def __init__(self, module: GraphModule) -> None:
         self.modules = dict(module.named_modules())
@@ -124,7 +128,7 @@ class _Matching:
             match = self._largest(node) or self._gate(node) or self._call(node)
             if match is not None:
                 yield match
-                inside |= {n for n in match.nodes[:-1] if all(user in match.nodes for user in n.users)}
+                inside |= {n for n in match.nodes[:-1] if not _used_outside(n, match.nodes)}
 
     def _largest(self, end: Node) -> Match | None:
         near: Match | None = None
