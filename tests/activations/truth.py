@@ -96,6 +96,7 @@ Digits.rules = {
         "neg": lambda a: -a,
         "abs": abs,
         "sign": mpmath.sign,
+        "ceil": mpmath.ceil,
         "square": lambda a: a * a,
         "sqrt": mpmath.sqrt,
         "rsqrt": lambda a: 1 / mpmath.sqrt(a),

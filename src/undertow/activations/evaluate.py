@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from undertow.activations.arithmetic import OutsideVocabulary, twofold
 from undertow.activations.gpu import by_kernel
-from undertow.native import pointwise
+from undertow.native import available, pointwise
 
 if TYPE_CHECKING:
     from undertow.activations.base import Pointwise
@@ -28,6 +29,8 @@ def evaluate(act: Pointwise, order: int, x: Tensor) -> Tensor:
             return pointwise.lookup(table.rounded, x)
         if _has_kernel(act, order, x):
             return (pointwise.slope if order else pointwise.value)(act.name, numbers(act), x)
+        if x.dtype == torch.float64 and not act.exact:
+            return in_twofold(act, order, x)
     y = by_kernel(act, order, x) if x.is_cuda and _plain(x, "cuda") else None
     return in_torch(act, order, x) if y is None else y
 
@@ -40,12 +43,22 @@ def evaluate_times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
             return pointwise.lookup_times(table.exact, x, g)
         if order == 1 and _has_kernel(act, order, x):
             return pointwise.times_slope(act.name, numbers(act), x, g)
+        if x.dtype == torch.float64 and not act.exact:
+            return g * in_twofold(act, order, x)
     if x.is_cuda and g.dtype == x.dtype and g.shape == x.shape and _plain(x, "cuda") and _plain(g, "cuda"):
         product = by_kernel(act, order, x, g)
         if product is not None:
             return product
     wide = working(x)
     return (g.to(wide.dtype) * _formula(act, order, wide)).to(g.dtype)
+
+
+def in_twofold(act: Pointwise, order: int, x: Tensor) -> Tensor:
+    """f⁽ᵒʳᵈᵉʳ⁾(x_i) for float64 in 106 bits, rounded once; in float64 where an operation has no such arithmetic."""
+    try:
+        return twofold((act.f, act.df, act.d2f)[order], x)
+    except OutsideVocabulary:
+        return in_torch(act, order, x)
 
 
 def in_torch(act: Pointwise, order: int, x: Tensor) -> Tensor:
@@ -87,7 +100,7 @@ class Table(NamedTuple):
 
 
 def _table(act: Pointwise, order: int, x: Tensor) -> Table | None:
-    if x.dtype.itemsize != 2 or not pointwise.available():
+    if x.dtype.itemsize != 2 or not available():
         return None
     key = act, order, x.dtype
     if key not in _tables and x.numel() >= TABLE_PAYS_FROM:

@@ -136,7 +136,7 @@ def test_derivatives_rounded_once(name, order):
 
 ENDS = torch.tensor([-math.inf, math.inf, math.nan, -0.0, 0.0, 5e-324, -5e-324], dtype=torch.float64)
 ONE_ARGUMENT = (
-    "exp expm1 log sigmoid tanh sinh cosh asinh erf erfc sqrt reciprocal sin cos atan abs neg square sign relu"
+    "exp expm1 log sigmoid tanh sinh cosh asinh erf erfc sqrt reciprocal sin cos atan ceil abs neg square sign relu"
 )
 
 

@@ -62,6 +62,7 @@ LINKS = {
     "abs": Link(torch.abs, lambda v, y: chosen(v > 0, 1.0, -1.0, v), _constant(0.0)),
     "relu": Link(lambda v: v.clamp_min(0.0), lambda v, y: chosen(v > 0, 1.0, 0.0, v), _constant(0.0)),
     "sign": Link(torch.sign, _constant(0.0), _constant(0.0)),
+    "ceil": Link(torch.ceil, _constant(0.0), _constant(0.0)),
     "neg": Link(torch.neg, _constant(-1.0), _constant(0.0)),
     "square": Link(torch.square, lambda v, y: 2.0 * v, _constant(2.0)),
     "sqrt": Link(torch.sqrt, lambda v, y: 0.5 / y, lambda v, y, d: -0.5 * d / v),

@@ -47,7 +47,8 @@ def _reduced(a: Twofold) -> Reduced:
     n = torch.nan_to_num(torch.round(x * (EXP_STEPS / math.log(2))))
     first, second, third = table.step
     r, e = two_sum(x - n * first, -n * second)
-    r = normal(r, plus(e - n * third, a.lo))
+    rest = a.lo if isinstance(a.lo, float) else torch.where(x == a.hi, a.lo, 0.0)
+    r = normal(r, plus(e - n * third, rest))
     whole = n.to(torch.int64)
     return Reduced(whole >> 11, at(table.powers, whole & (EXP_STEPS - 1)), _series(r), whole)
 

@@ -100,10 +100,10 @@ def normal(s: Any, e: Any, tail: Tensor | None = None) -> Twofold:
 
 
 def lifted(x: Any) -> Twofold:
-    """x itself, or a number or float64 tensor as a Twofold."""
+    """x itself, or a number or tensor as a Twofold."""
     if isinstance(x, Twofold):
         return x
-    return Twofold(float(x), getattr(x, "lo", 0.0)) if isinstance(x, (int, float)) else Twofold(x)
+    return Twofold(float(x), getattr(x, "lo", 0.0)) if isinstance(x, (int, float)) else Twofold(x.double())
 
 
 def at(table: Pairs, index: Tensor) -> Twofold:
@@ -203,6 +203,11 @@ def _has_rest(a: Twofold) -> bool:
     return not (isinstance(a.lo, float) and a.lo == 0.0)
 
 
+def ceil(a: Twofold) -> Twofold:
+    whole = a.hi.ceil()
+    return Twofold(torch.where((whole == a.hi) & more(a, whole), whole + 1.0, whole))
+
+
 def where(condition: Tensor, a: Any, b: Any) -> Twofold:
     a, b = lifted(a), lifted(b)
     tail = None
@@ -270,6 +275,7 @@ Twofold.rules = {
     "reciprocal": lambda a: div(1.0, a),
     "abs": absolute,
     "sign": lambda a: Twofold(a.hi.sign()),
+    "ceil": ceil,
     "clone": lambda a: a,
     "where": where,
     "gt": more,

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 ARITHMETIC = "abs", "add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "reciprocal", "sign", "clone"
 EXPONENTIAL = "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "sinh", "cosh", "asinh", "softplus", "log_sigmoid"
-OTHER = "sin", "cos", "atan", "erf", "erfc", "relu", "isnan", "isinf", "zeros_like", "ones_like", "full_like"
+OTHER = "sin", "cos", "atan", "erf", "erfc", "relu", "ceil", "isnan", "isinf", "zeros_like", "ones_like", "full_like"
 CHOICE = "where", "clamp", "clamp_min", "clamp_max", "maximum", "minimum", "gt", "ge", "lt", "le", "eq", "ne"
 SYNONYMS = {
     "absolute": "abs",
