@@ -28,26 +28,30 @@ def _one_thread():
 
 def points(dtype: torch.dtype) -> list[float]:
     random = np.random.default_rng(0).uniform(0, 6, 20)
-    positive = torch.tensor([*SPECIAL, *random, *(BEYOND if dtype == torch.float64 else ())], dtype=dtype).tolist()
+    positive = torch.tensor([*SPECIAL, *random, *(BEYOND if dtype == torch.float64 else ())]).tolist()
     return sorted({sign * p for p in positive for sign in (-1, 1)})
 
 
-# relative error, and absolute error near a zero of f, f′ or f″
-ALLOWED = {torch.float32: (2**-23, 0.0), torch.float64: (2e-13, 1e-15)}
+# relative error, and absolute error near a zero of f′ or f″, where the size of the function counts
+ALLOWED = {torch.float32: (2**-22, 2**-23), torch.float64: (2e-13, 4e-15)}
 
 
 @pytest.mark.parametrize("dtype", ALLOWED, ids=str)
 @pytest.mark.parametrize("case", ORACLE, ids=str)
 def test_value_and_derivatives_are_those_of_the_textbook(case, dtype):
     act, x = activation(case.name, **case.parameters), torch.tensor(points(dtype), dtype=dtype)
-    tiny = torch.finfo(dtype).tiny
+    # below this a result may be flushed to 0; in float64 a factor of it may underflow a little sooner
+    largest, tiny = torch.finfo(dtype).max, torch.finfo(dtype).tiny * (1 if dtype == torch.float32 else 2**13)
     truths = [known(case, at) for at in x.tolist()]
     for order, got in enumerate((act(x), act.derivative(x), act.second_derivative(x))):
         assert got.dtype == dtype
         for g, true, at in zip(got.tolist(), truths, x.tolist(), strict=True):
-            # below the smallest normal number a result may be flushed to 0
+            if abs(true[order]) > largest:
+                assert g == math.copysign(math.inf, true[order]), (order, at)
+                continue
             relative, absolute = ALLOWED[dtype]
-            allowed = relative * abs(true[order]) + absolute + (tiny if abs(true[order]) < tiny else 0)
+            near_zero = order > 0 and abs(at) < 6
+            allowed = relative * abs(true[order]) + absolute * near_zero + (tiny if abs(true[order]) < tiny else 0)
             assert abs(g - true[order]) <= allowed, (order, at, g, float(true[order]))
 
 
@@ -115,12 +119,13 @@ def test_gradcheck_to_the_third_order(name):
 @pytest.mark.parametrize("name", POINTWISE)
 def test_function_transforms(name):
     act, x = activation(name), torch.linspace(-3, 3, 8, dtype=torch.float64)
-    assert torch.equal(vmap(act)(x), act(x))
-    assert torch.allclose(vmap(grad(act))(x), act.derivative(x), rtol=1e-14, atol=0)
-    assert torch.allclose(vmap(grad(grad(act)))(x), act.second_derivative(x), rtol=1e-13, atol=1e-16)
+    # a kernel may stand behind one side and torch's operations behind the other
+    assert torch.allclose(vmap(act)(x), act(x), rtol=1e-14, atol=1e-15)
+    assert torch.allclose(vmap(grad(act))(x), act.derivative(x), rtol=1e-14, atol=1e-15)
+    assert torch.allclose(vmap(grad(grad(act)))(x), act.second_derivative(x), rtol=1e-13, atol=1e-15)
     y, tangent = jvp(act, (x,), (2 * torch.ones_like(x),))
-    assert torch.equal(y, act(x))
-    assert torch.allclose(tangent, 2 * act.derivative(x), rtol=1e-14, atol=0)
+    assert torch.allclose(y, act(x), rtol=1e-14, atol=1e-15)
+    assert torch.allclose(tangent, 2 * act.derivative(x), rtol=1e-14, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", POINTWISE)
@@ -169,9 +174,9 @@ def test_definitions_are_values(name):
 @pytest.mark.parametrize("name", [n for n in POINTWISE if n != "identity"])
 def test_layer_is_recognised(name):
     act, x = activation(name), torch.linspace(-3, 3, 12).reshape(3, 4)
-    layer = act.layer()
-    assert torch.equal(layer(x), act(x))
-    assert torch.allclose(recognise(layer)(x), act(x))
+    layer = act.layer()  # whose trained parameters are of float32
+    assert torch.allclose(layer(x), act(x), rtol=1e-5)
+    assert torch.equal(recognise(layer)(x), layer(x))
 
 
 def test_silu_is_swish_with_beta_one():

@@ -8,6 +8,8 @@ from torch import Tensor
 
 # 1 + e^-80 rounds to 1 even in 106 bits, and e^-80 is still a normal number in float32
 TAIL = -80.0
+# x² is still finite in float32, and x² + b is x² in 106 bits for b up to 1000
+FAR = 1e18
 
 
 def sech(x: Tensor) -> Tensor:
@@ -23,9 +25,9 @@ def finite(x: Tensor) -> Tensor:
     return x.clamp(-largest, largest)
 
 
-def gated(x: Tensor, gate: Tensor) -> Tensor:
-    """x · gate for a gate from 0 to 1: at an infinite x it is 0 or x, as the gate says, and not NaN."""
-    return torch.where(x.isinf() & (gate > 0.5), x, finite(x) * gate)
+def gated(x: Tensor, gate: Tensor, top: float = 1.0) -> Tensor:
+    """x · gate for a gate from 0 to `top`: at an infinite x it is 0 or top · x, as the gate says, and not NaN."""
+    return torch.where(x.isinf() & (gate > top / 2), x * top, finite(x) * gate)
 
 
 def sigmoid_times(t: Tensor, c: Tensor) -> Tensor:
@@ -42,6 +44,13 @@ def with_tail(t: Tensor, c: Tensor, product: Tensor) -> Tensor:
 def softplus(x: Tensor) -> Tensor:
     """ln(1 + e^x); torch's is x itself from 20 on, 1e-10 off."""
     return F.softplus(x, 1.0, 40.0)
+
+
+def excess(x: Tensor, b: float | Tensor) -> Tensor:
+    """√(x² + b) − |x|, where neither the difference cancels nor the square overflows."""
+    size = x.abs()
+    root = torch.where(size > FAR, size, torch.sqrt(size.clamp(max=FAR).square() + b))
+    return b / (size + root)
 
 
 def step(x: Tensor) -> Tensor:

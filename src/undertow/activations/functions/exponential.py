@@ -1,4 +1,4 @@
-"""Functions with an exponential below 0: ELU and its kin."""
+"""Functions with an exponential: ELU and its kin, exp itself, and those between it and the logarithm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from undertow.activations.arithmetic.constants import Exact
 from undertow.activations.base import Pointwise, activation
-from undertow.foundation import InputError, Reference
+from undertow.activations.parameters import require
+from undertow.foundation import Reference
 
 SELU_SCALE = Exact("1.05070098735548049341933498529460635195898")
 """λ and λα of the paper's fixed point: outputs of mean 0 and variance 1 from inputs N(0, 1)."""
@@ -96,8 +97,82 @@ class CELU(Pointwise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.alpha, (int, float)) and self.alpha == 0:
-            raise InputError(f"alpha={self.alpha}", "a number other than 0", "CELU(alpha=1.0)")
+        require(self, "alpha", lambda alpha: alpha != 0, "a number other than 0")
 
     def f(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0.0) / self.alpha))
+
+
+@activation("exponential", "exp")
+class Exponential(Pointwise):
+    """f(x) = e^x.
+
+    f′ = f: what is large grows the backward value as much.  For positive outputs such as a rate, in a last layer.
+
+    References
+    ----------
+    Nelder, Wedderburn (1972). Generalized Linear Models. Journal of the Royal Statistical Society A 135 (the inverse
+    of the logarithmic link).
+    """
+
+    formula = r"f(x) = e^{x}"
+    derivative_formula = r"f'(x) = e^{x}"
+    second_derivative_formula = r"f''(x) = e^{x}"
+    reference = Reference(
+        "Nelder, Wedderburn", 1972, "Generalized Linear Models. Journal of the Royal Statistical Society A 135"
+    )
+
+    def f(self, x: Tensor) -> Tensor:
+        return torch.exp(x)
+
+
+@activation("soft_exponential")
+class SoftExponential(Pointwise):
+    """f(x) = (e^(αx) − 1)/α + α for α > 0, x for α = 0, −ln(1 − α (x + α))/α for α < 0; α = 1/2 unless told otherwise.
+
+    From the logarithm (α = −1) over the identity to the exponential (α = 1); the paper trains α from 0 on.  For
+    α < 0 it is defined for x > 1/α − α only, and NaN beyond.
+
+    References
+    ----------
+    Godfrey, Gashler (2016). A Continuum among Logarithmic, Linear, and Exponential Functions, and Its Potential to
+    Improve Generalization in Neural Networks, arXiv:1602.01321.
+    """
+
+    alpha: float | Tensor = 0.5
+    formula = (
+        r"f(x) = \begin{cases} \frac{e^{\alpha x} - 1}{\alpha} + \alpha & \alpha > 0 \\ x & \alpha = 0 \\"
+        r" -\frac{1}{\alpha}\ln(1 - \alpha\,(x + \alpha)) & \alpha < 0 \end{cases}"
+    )
+    derivative_formula = (
+        r"f'(x) = e^{\alpha x} \text{ if } \alpha \geq 0,\ \frac{1}{1 - \alpha\,(x + \alpha)} \text{ if } \alpha < 0"
+    )
+    second_derivative_formula = (
+        r"f''(x) = \alpha\,e^{\alpha x} \text{ if } \alpha \geq 0,"
+        r"\ \frac{\alpha}{(1 - \alpha\,(x + \alpha))^2} \text{ if } \alpha < 0"
+    )
+    reference = Reference(
+        "Godfrey, Gashler",
+        2016,
+        "A Continuum among Logarithmic, Linear, and Exponential Functions, and Its Potential to Improve Generalization "
+        "in Neural Networks",
+        arxiv="1602.01321",
+    )
+
+    def f(self, x: Tensor) -> Tensor:
+        a = self.alpha
+        if not isinstance(a, Tensor):
+            return x.clone() if a == 0 else _rising(x, a) if a > 0 else _flattening(x, a)
+        # a number of the right sign in each branch that isn't taken, so that its gradient is a number too
+        rising, flattening = _rising(x, torch.where(a > 0, a, 1.0)), _flattening(x, torch.where(a < 0, a, -1.0), a < 0)
+        return torch.where(a > 0, rising, torch.where(a < 0, flattening, x))
+
+
+def _rising(x: Tensor, a: float | Tensor) -> Tensor:
+    t = a * x
+    return torch.where(t < -1.0, torch.exp(t) / a + (a - 1 / a), torch.expm1(t) / a + a)  # at a = 1 it is e^x itself
+
+
+def _flattening(x: Tensor, a: float | Tensor, taken: Tensor | None = None) -> Tensor:
+    inside = -a * (x + a)
+    return -torch.log1p(inside if taken is None else torch.where(taken, inside, 0.0)) / a

@@ -37,7 +37,7 @@ class GELU(Pointwise):
     reference = HENDRYCKS
 
     def f(self, x: Tensor) -> Tensor:
-        return gated(x, 0.5 * torch.erfc(-SQRT_HALF * x))
+        return gated(x, 0.5 * torch.erfc(-(SQRT_HALF * x)))
 
 
 @activation("gelu_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh")
@@ -64,14 +64,14 @@ class GELUTanh(Pointwise):
 
     def f(self, x: Tensor) -> Tensor:
         near = x.clamp(-SATURATED, SATURATED)  # x³ would overflow
-        return sigmoid_times(2.0 * SQRT_2_OVER_PI * (near * (1.0 + CUBIC * near.square())), x)
+        return sigmoid_times(SQRT_2_OVER_PI * (2.0 * near * (1.0 + CUBIC * near.square())), x)
 
 
 @activation("quick_gelu", "gelu_quick", "sigmoid_gelu")
 class QuickGELU(Pointwise):
     """f(x) = x σ(1.702 x), σ(t) = 1 / (1 + e^−t): the sigmoid approximation of GELU.
 
-    Off by 0.0203 from GELU at most; dips to −0.1636 at x = −0.7511.  The function of CLIP.  It is Swish with
+    Off by 0.0203 from GELU at most; dips to −0.1636 at x = −0.7512.  The function of CLIP.  It is Swish with
     β = 1.702.
 
     References
@@ -114,4 +114,4 @@ class ClippedGELU(Pointwise):
 
     def f(self, x: Tensor) -> Tensor:
         near = x.clamp(max=10.0)
-        return gated(near, 0.5 * torch.erfc(-SQRT_HALF * near))
+        return gated(near, 0.5 * torch.erfc(-(SQRT_HALF * near)))

@@ -1,4 +1,4 @@
-"""Piecewise linear stand-ins for smooth functions: hard sigmoid, hard swish, hard mish."""
+"""Stand-ins for smooth functions, made of lines and parabolas: hard sigmoid, hard swish, hard mish."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from undertow.activations.base import Pointwise, activation
+from undertow.activations.functions.softplus import BLONDEL
 from undertow.foundation import Reference
 
 MOBILENET = Reference(
@@ -61,3 +62,70 @@ class HardSwish(Pointwise):
     def f(self, x: Tensor) -> Tensor:
         near = x.clamp(-3.0, 3.0)
         return torch.where(x > 3.0, x, near * (near + 3.0) / 6.0)
+
+
+@activation("hardsigmoid_onnx", "hard_sigmoid_onnx", "keras_hard_sigmoid")
+class HardSigmoidONNX(Pointwise):
+    """f(x) = min(max(0.2 x + 0.5, 0), 1), as ONNX has it by default, and Keras 1 and 2.
+
+    Not torch's hard sigmoid, whose slope is 1/6; flat beyond ±2.5.
+
+    References
+    ----------
+    Gulcehre, Moczulski, Denil, Bengio (2016). Noisy Activation Functions. ICML, arXiv:1603.00391 (hard sigmoid).
+    """
+
+    formula = r"f(x) = \min(\max(0.2\,x + 0.5, 0), 1)"
+    derivative_formula = r"f'(x) = 0.2 \text{ if } -2.5 < x \leq 2.5,\ 0 \text{ otherwise}"
+    second_derivative_formula = r"f''(x) = 0 \text{ away from } \pm 2.5"
+    reference = Reference(
+        "Gulcehre, Moczulski, Denil, Bengio", 2016, "Noisy Activation Functions. ICML", arxiv="1603.00391"
+    )
+    kinks = (-2.5, 2.5)
+
+    def f(self, x: Tensor) -> Tensor:
+        return (x.clamp(-2.5, 2.5) + 2.5) / 5.0
+
+
+@activation("hard_mish", "hardmish")
+class HardMish(Pointwise):
+    """f(x) = x · min(max(x + 2, 0), 2) / 2.
+
+    0 up to −2, x from 0 on, between them the parabola x (x + 2)/2, which dips to −1/2 at −1.  f′ jumps at −2, by −1.
+
+    References
+    ----------
+    Wightman (2019). PyTorch Image Models (timm), hard_mish; the idea is H-Mish of Misra's Mish.
+    """
+
+    formula = r"f(x) = \begin{cases} 0 & x \leq -2 \\ x\,(x + 2)/2 & -2 < x \leq 0 \\ x & x > 0 \end{cases}"
+    derivative_formula = r"f'(x) = 0 \text{ if } x \leq -2,\ x + 1 \text{ if } -2 < x \leq 0,\ 1 \text{ if } x > 0"
+    second_derivative_formula = r"f''(x) = 1 \text{ if } -2 < x \leq 0,\ 0 \text{ otherwise}"
+    reference = Reference("Wightman", 2019, "PyTorch Image Models (timm), hard_mish")
+    kinks = (-2.0, 0.0)
+
+    def f(self, x: Tensor) -> Tensor:
+        near = x.clamp(-2.0, 0.0)
+        return torch.where(x > 0, x, near * (near + 2.0) / 2.0)
+
+
+@activation("sparse_sigmoid", "sparsesigmoid")
+class SparseSigmoid(Pointwise):
+    """f(x) = min(max((x + 1)/2, 0), 1).
+
+    The sigmoid that belongs to sparsemax: the first of the two probabilities that sparsemax gives (x, 0), exactly 0
+    or 1 beyond ±1.  It is the derivative of sparse plus.
+
+    References
+    ----------
+    Blondel, Martins, Niculae (2020). Learning with Fenchel-Young Losses. JMLR 21, arXiv:1901.02324.
+    """
+
+    formula = r"f(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)"
+    derivative_formula = r"f'(x) = \tfrac{1}{2} \text{ if } -1 < x \leq 1,\ 0 \text{ otherwise}"
+    second_derivative_formula = r"f''(x) = 0 \text{ away from } \pm 1"
+    reference = BLONDEL
+    kinks = (-1.0, 1.0)
+
+    def f(self, x: Tensor) -> Tensor:
+        return (x.clamp(-1.0, 1.0) + 1.0) / 2.0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from undertow.activations.base import Pointwise, activation
-from undertow.activations.numerics import softplus
-from undertow.foundation import InputError, Reference
+from undertow.activations.numerics import TAIL, excess, softplus
+from undertow.activations.parameters import require
+from undertow.foundation import Reference
+
+BLONDEL = Reference(
+    "Blondel, Martins, Niculae", 2020, "Learning with Fenchel-Young Losses. JMLR 21", arxiv="1901.02324"
+)
 
 
 @activation("softplus", "soft_relu", "smooth relu")
@@ -41,8 +45,7 @@ class Softplus(Pointwise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.beta, (int, float)) and self.beta == 0:
-            raise InputError(f"beta={self.beta}", "a number other than 0", "Softplus(beta=1.0)")
+        require(self, "beta", lambda beta: beta != 0, "a number other than 0")
 
     def f(self, x: Tensor) -> Tensor:
         t = self.beta * x  # which may overflow where x doesn't
@@ -68,4 +71,78 @@ class LogSigmoid(Pointwise):
     )
 
     def f(self, x: Tensor) -> Tensor:
-        return F.logsigmoid(x)
+        return -softplus(-x)  # F.logsigmoid forgets the memory format of x
+
+
+@activation("sqrtsoftplus", "sqrt_softplus")
+class SqrtSoftplus(Pointwise):
+    """f(x) = √(ln(1 + e^x)).
+
+    Goes to 0 as e^(x/2) on the left and grows as √x on the right, so f′ goes to 0 there as 1/(2√x).  It scores the
+    experts in the router of DeepSeek-V4, says the transformers library, whose name for it this is.
+
+    References
+    ----------
+    Hugging Face (2026). Transformers 5.23, SqrtSoftplusActivation.
+    """
+
+    formula = r"f(x) = \sqrt{\ln\left(1 + e^{x}\right)}"
+    derivative_formula = r"f'(x) = \frac{\sigma(x)}{2 f(x)}"
+    second_derivative_formula = r"f''(x) = \frac{\sigma(x)\,\sigma(-x)}{2 f(x)} - \frac{\sigma^2(x)}{4 f^3(x)}"
+    reference = Reference("Hugging Face", 2026, "Transformers 5.23, SqrtSoftplusActivation")
+
+    def f(self, x: Tensor) -> Tensor:
+        tail = torch.exp(x.clamp(max=TAIL) / 2)  # there ln(1 + e^x) is e^x, which underflows before its root does
+        return torch.where(x < TAIL, tail, torch.sqrt(softplus(x.clamp(min=2 * TAIL))))
+
+
+@activation("squareplus")
+class Squareplus(Pointwise):
+    """f(x) = (x + √(x² + b)) / 2; b = 4 as in jax and Keras.
+
+    A softplus without exponentials: positive, convex, f(0) = √b / 2; on the left it goes to 0 as b/(4|x|) only.
+    b → 0 is ReLU.  Computed as max(x, 0) plus what √(x² + b) is above |x|, which doesn't cancel.
+
+    Raises
+    ------
+    InputError
+        For b that is not positive.
+
+    References
+    ----------
+    Barron (2021). Squareplus: A Softplus-Like Algebraic Rectifier, arXiv:2112.11687.
+    """
+
+    b: float | Tensor = 4.0
+    formula = r"f(x) = \frac{x + \sqrt{x^2 + b}}{2}"
+    derivative_formula = r"f'(x) = \frac{1}{2}\left(1 + \frac{x}{\sqrt{x^2 + b}}\right)"
+    second_derivative_formula = r"f''(x) = \frac{b}{2\,(x^2 + b)^{3/2}}"
+    reference = Reference("Barron", 2021, "Squareplus: A Softplus-Like Algebraic Rectifier", arxiv="2112.11687")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "b", lambda b: b > 0, "a positive number")
+
+    def f(self, x: Tensor) -> Tensor:
+        return x.clamp(min=0.0) + excess(x, self.b) / 2
+
+
+@activation("sparse_plus", "sparseplus")
+class SparsePlus(Pointwise):
+    """f(x) = 0 for x ≤ −1, (x + 1)²/4 for −1 < x ≤ 1, x for x > 1.
+
+    The softplus that belongs to sparsemax: exactly 0 on the left and exactly x on the right; f′ is sparse sigmoid.
+
+    References
+    ----------
+    Blondel, Martins, Niculae (2020). Learning with Fenchel-Young Losses. JMLR 21, arXiv:1901.02324.
+    """
+
+    formula = r"f(x) = \begin{cases} 0 & x \leq -1 \\ (x + 1)^2/4 & -1 < x \leq 1 \\ x & x > 1 \end{cases}"
+    derivative_formula = r"f'(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)"
+    second_derivative_formula = r"f''(x) = \tfrac{1}{2} \text{ if } -1 < x \leq 1,\ 0 \text{ otherwise}"
+    reference = BLONDEL
+    kinks = (-1.0, 1.0)
+
+    def f(self, x: Tensor) -> Tensor:
+        return torch.where(x > 1.0, x, ((x.clamp(-1.0, 1.0) + 1.0) / 2).square())
