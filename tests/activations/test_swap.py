@@ -159,6 +159,16 @@ def test_a_forward_that_cannot_be_traced_is_said_and_its_parts_are_looked_at():
     assert [(c.path, c.where.split(":")[0]) for c in account.functional] == [("", ".fn"), ("block", "test_swap.py")]
 
 
+def test_layers_of_this_package_are_swapped_inside():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 4), ut.nn.ActivatedLinear("relu", 4, 4), ut.nn.SwiGLU(4, 8))
+    account = swap(net, "*", "gelu")
+    assert [p.path for p in account.replaced] == ["1.activation", "2.activation"]
+    assert account.unseen == ()
+    h = net[0](X)
+    assert torch.allclose(net[1](h), F.linear(F.gelu(h), net[1].weight, net[1].bias), atol=1e-6)
+
+
 def test_functions_held_by_layers_of_torch_are_listed():
     net = nn.Sequential(nn.ReLU(), nn.TransformerEncoderLayer(4, 2, 8, activation="gelu"))
     assert [(c.path, c.where) for c in swap(net, "*", "silu").functional] == [("1", ".activation")]

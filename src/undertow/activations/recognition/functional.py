@@ -47,7 +47,7 @@ def functional_calls(model: nn.Module) -> Functional:
 
 
 def _look(module: nn.Module, path: str, found: Functional, seen: set[nn.Module]) -> None:
-    if module in seen or of_module(module) is not None:
+    if module in seen or of_module(module) is not None or type(module).__module__.startswith("undertow."):
         return
     seen.add(module)
     if type(module).forward is not nn.Module.forward:  # a ModuleList has none
