@@ -1,5 +1,8 @@
 """Another activation in a whole model: what is replaced, what is listed, and the way back."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +10,7 @@ from torch import nn
 
 import undertow as ut
 from undertow.activations import ActivationLayer, activation, recognise, swap
+from undertow.activations.recognition.alike import POINTS
 from undertow.foundation import InputError, UnknownNameError, language
 
 
@@ -191,3 +195,11 @@ def test_a_model_of_hugging_face():
     assert [p.path for p in account.replaced] == ["h.0.mlp.act", "h.1.mlp.act"]
     assert account.unseen
     assert model(torch.arange(4)[None]).last_hidden_state.isfinite().all()
+
+
+def test_the_page_prints_what_it_shows(capsys):
+    page = Path(__file__).parents[2].joinpath("docs/recognise.md").read_text(encoding="utf-8")
+    code, shown = (re.search(rf"^```{kind}\n(.*?)^```$", page, re.M | re.S)[1] for kind in ("python", "text"))
+    exec(code, {"__name__": "page"})
+    assert capsys.readouterr().out == shown
+    assert f"{len(POINTS)} points" in page

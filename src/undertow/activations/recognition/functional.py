@@ -21,7 +21,7 @@ class FunctionalCall(NamedTuple):
     path: str
     definition: Activation
     where: str
-    """`model.py:12`, or the attribute that holds the function."""
+    """`model.py:12` where the trace knows, or the attribute that holds the function."""
 
 
 class Unseen(NamedTuple):

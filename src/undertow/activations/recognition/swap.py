@@ -164,7 +164,8 @@ def _beside(layer: nn.Module, old: nn.Module, path: str, model: nn.Module) -> nn
 
 
 def _place(call: FunctionalCall) -> str:
-    return f"{call.path or say('swap.model')}: {call.definition.label} ({call.where})"
+    where = f" ({call.where})" if call.where else ""
+    return f"{call.path or say('swap.model')}: {call.definition.label}{where}"
 
 
 def _nothing(

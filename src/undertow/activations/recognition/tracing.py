@@ -69,5 +69,5 @@ _TORCH = str(Path(torch.__file__).parent)
 def line_of(node: Node) -> str:
     """`model.py:12`, where a node was written; "" where the trace doesn't know."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
-    own = [(file, line) for file, line in frames if not file.startswith((_TORCH, "<"))]
+    own = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
