@@ -30,7 +30,7 @@ def rung(act: Pointwise, order: int, x: Tensor) -> Tensor:
         return in_torch(act, order, x) if _recorded(x) else evaluate(act, order, x)
     if not _recorded(x):
         return evaluate(act, order, x)
-    y = _Rung.apply(x, act, order)
+    y = (_CompiledRung if torch.compiler.is_compiling() else _Rung).apply(x, act, order)
     assert isinstance(y, Tensor)
     return y
 
@@ -42,7 +42,7 @@ def times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
     if order == LAST:
         wide = x.double() if x.device.type == "cpu" else x
         return (g.to(wide.dtype) * in_torch(act, order, wide)).to(g.dtype)
-    y = _Times.apply(x, g, act, order)
+    y = (_CompiledTimes if torch.compiler.is_compiling() else _Times).apply(x, g, act, order)
     assert isinstance(y, Tensor)
     return y
 
@@ -67,7 +67,7 @@ def _with_tensors(act: Pointwise, order: int, x: Tensor) -> Tensor:
     return y
 
 
-class _Rung(torch.autograd.Function):
+class _CompiledRung(torch.autograd.Function):
     """y_i = f⁽ᵒʳᵈᵉʳ⁾(x_i), with the next rung as its derivative; saves x only."""
 
     generate_vmap_rule = True
@@ -91,12 +91,16 @@ class _Rung(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         return times(ctx.act, ctx.order + 1, ctx.saved_tensors[0], grads[0]), None, None
 
+
+class _Rung(_CompiledRung):
+    """With forward mode too, which torch.compile refuses to read."""
+
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         return times(ctx.act, ctx.order + 1, ctx.saved_tensors[0], tangents[0])
 
 
-class _Times(torch.autograd.Function):
+class _CompiledTimes(torch.autograd.Function):
     """y_i = g_i · f⁽ᵒʳᵈᵉʳ⁾(x_i): the backward pass as a function of its own, for a backward pass through it."""
 
     generate_vmap_rule = True
@@ -116,6 +120,10 @@ class _Times(torch.autograd.Function):
         x, g = ctx.saved_tensors
         upper, lower = times(ctx.act, ctx.order + 1, x, grads[0] * g), times(ctx.act, ctx.order, x, grads[0])
         return upper, lower, None, None
+
+
+class _Times(_CompiledTimes):
+    """With forward mode too."""
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
