@@ -7,7 +7,7 @@ to the last bit.  x is taken from the graph's node of f, where torch checks that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,16 @@ class Again:
         return (y if self.view is None else y.as_strided(*self.view)).to(self.dtype)
 
 
+class Part(NamedTuple):
+    """A tensor that shares its memory with y."""
+
+    y: Again
+    layout: tuple[Any, Any, Any]
+
+    def __call__(self) -> Tensor:
+        return self.y().as_strided(*self.layout)
+
+
 class Held:
     """Any other tensor, under torch's rule that nobody may write into it before the backward pass."""
 
@@ -92,7 +102,20 @@ def source(y: Tensor) -> Again | None:
         function = getattr(getattr(node, "_forward_cls", None), "again", None)  # of an autograd.Function of ours
     elif name == "MulBackward0" and any(taker is None for taker, _ in node.next_functions):
         return None  # a product with a constant keeps the constant only
-    return None if function is None else Again(node, function, y)
+    return None if function is None or not _asked_twice(node) else Again(node, function, y)
+
+
+def _asked_twice(node: Node) -> bool:
+    """Whether the node's tensors may be unpacked twice: a checkpoint or an offload may hand each back only once."""
+    outer = _engine._top_saved_tensors_default_hooks(True)
+    if outer is None:
+        return True
+    if getattr(outer[0], "__module__", None) == "torch.utils.checkpoint":  # while it recomputes, it packs plain tensors
+        return False
+    raw = getattr(node, "_raw_saved_tensors", None)  # a Python function's
+    if raw is None:
+        raw = [getattr(node, name) for name in dir(node) if name.startswith("_raw_saved_")]
+    return all(isinstance(getattr(r, "data", None), (Tensor, Again, Part, Held)) for r in raw)
 
 
 def maker(y: Tensor) -> str:
@@ -114,17 +137,18 @@ def forgetting(operation: Callable[[Tensor], Tensor], y: Tensor, origin: Again |
         y = y.to(torch.get_autocast_dtype(y.device.type))  # as the operation would itself, unseen
         origin.dtype = y.dtype
     pointer, shape, stride = y.data_ptr(), y.shape, y.stride()
+    outer = _engine._top_saved_tensors_default_hooks(True)
 
     def pack(t: Tensor) -> Any:
         if t.data_ptr() != pointer:
-            return Held(t)
-        return origin if t.shape == shape and t.stride() == stride else (origin, _layout(t))
+            return Held(t) if outer is None else outer[0](t)
+        return origin if t.shape == shape and t.stride() == stride else Part(origin, _layout(t))
 
     def unpack(kept: Any) -> Tensor:
-        if type(kept) is Held:
-            return kept()
-        with torch.no_grad():
-            return kept() if type(kept) is Again else kept[0]().as_strided(*kept[1])
+        if isinstance(kept, (Again, Part, Held)):
+            with torch.no_grad():
+                return kept()
+        return outer[1](kept)
 
     with saved_tensors_hooks(pack, unpack):
         return operation(y)
@@ -141,6 +165,4 @@ def _is_recorded(y: Tensor) -> bool:
         and forward_ad._current_level < 0
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and _engine._saved_tensors_hooks_is_enabled()
-        # whoever packs tensors already (a checkpoint, an offload) may hand each of them back only once
-        and _engine._top_saved_tensors_default_hooks(True) is None
     )

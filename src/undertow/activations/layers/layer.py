@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from undertow.activations.base import Activation
 from undertow.activations.functions.spatial import FReLU, funnel
+from undertow.activations.parameters import is_numeric
 from undertow.foundation import InputError
 
 # Ma et al. (2020) initialise the window from a Gaussian near 0 and print no width; their released networks use the
@@ -26,7 +27,8 @@ class ActivationLayer(nn.Module):
     trainable:
         True trains every numeric parameter, False none, None those that the paper trains (PReLU's slope).
     channels:
-        How many values of each trained parameter: one for all, or one for each index of dimension 1.
+        How many values of each trained parameter: one for all, or one for each index of dimension 1.  A parameter of
+        k numbers has the shape (k, channels).
     """
 
     def __init__(self, definition: Activation, trainable: bool | None = None, channels: int = 1) -> None:
@@ -34,7 +36,7 @@ class ActivationLayer(nn.Module):
         if channels < 1:
             raise InputError(f"channels={channels}", "a whole number from 1 on", "layer(channels=64)")
         fields = dataclasses.fields(definition)  # pyright: ignore[reportArgumentType]
-        numeric = tuple(f.name for f in fields if isinstance(f.default, float))
+        numeric = tuple(f.name for f in fields if is_numeric(f))
         if trainable and not numeric:
             got = f"trainable=True for {definition.name}, which has no parameters"
             raise InputError(got, "an activation with parameters", "activation('swish').layer(trainable=True)")
@@ -42,9 +44,11 @@ class ActivationLayer(nn.Module):
         self.channels = channels
         for name in self.trained:
             start = torch.as_tensor(getattr(definition, name), dtype=torch.get_default_dtype()).detach()
-            self.register_parameter(name, nn.Parameter(start.expand(channels).clone()))
+            if name in getattr(definition, "vectors", ()):
+                start = start.reshape(len(start), -1)  # (k, channels)
+            self.register_parameter(name, nn.Parameter(start.expand(*start.shape[:-1], channels).clone()))
         # kept without the tensors that are Parameters of this module: one owner for each value
-        floats = {n: float(getattr(definition, n).detach().mean()) for n in self.trained if n in definition.tensors}
+        floats = {n: _numbers(definition, n) for n in self.trained if n in definition.tensors}
         self._start = dataclasses.replace(definition, **floats) if floats else definition  # pyright: ignore
 
     @property
@@ -61,6 +65,14 @@ class ActivationLayer(nn.Module):
         trained = f", trained: {', '.join(self.trained)}" if self.trained else ""
         channels = f", channels={self.channels}" if self.trained and self.channels > 1 else ""
         return f"{self._start.label}{trained}{channels}"
+
+
+def _numbers(definition: Activation, name: str) -> float | tuple[float, ...]:
+    """A tensor parameter, averaged over its channels."""
+    value = definition.tensors[name].detach()
+    if name in getattr(definition, "vectors", ()):
+        return tuple(value.reshape(len(value), -1).mean(1).tolist())
+    return float(value.mean())
 
 
 class FunnelReLU(nn.Module):
