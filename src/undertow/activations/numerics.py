@@ -50,7 +50,7 @@ def excess(x: Tensor, b: float | Tensor) -> Tensor:
     """√(x² + b) − |x|, where neither the difference cancels nor the square overflows."""
     size = x.abs()
     root = torch.where(size > FAR, size, torch.sqrt(size.clamp(max=FAR).square() + b))
-    return b / (size + root)
+    return (b / 2) / (size / 2 + root / 2)
 
 
 def step(x: Tensor) -> Tensor:
