@@ -55,7 +55,7 @@ def gelu(x):
 
 
 def cubic(x):
-    return sqrt(2 / pi) * (x + mpf("0.044715") * x**3)
+    return sqrt(2 / pi) * (x + mpf(0.044715) * x**3)
 
 
 SELU_ALPHA, SELU_SCALE = mpf("1.6732632423543772848170429916717"), mpf("1.0507009873554804934193349852946")
@@ -78,7 +78,7 @@ ORACLE = (
     swish(0.0),
     Case("gelu", gelu, digits=FEW),
     Case("gelu_tanh", lambda x: x / 2 * (1 + tanh(cubic(x)))),
-    Case("quick_gelu", lambda x: x * sigma(mpf("1.702") * x)),
+    Case("quick_gelu", lambda x: x * sigma(mpf(1.702) * x)),
     Case("gelu_10", lambda x: clip(gelu(x), -10, 10), digits=FEW),
     Case("mish", lambda x: x * tanh(log(1 + exp(x)))),
     Case("softplus", lambda x: log(1 + exp(x))),
