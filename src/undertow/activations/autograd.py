@@ -30,9 +30,9 @@ def rung(act: Pointwise, order: int, x: Tensor) -> Tensor:
         return in_torch(act, order, x) if _recorded(x) else evaluate(act, order, x)
     if not _recorded(x):
         return evaluate(act, order, x)
-    y = (_CompiledRung if torch.compiler.is_compiling() else _Rung).apply(x, act, order)
-    assert isinstance(y, Tensor)
-    return y
+    if torch.compiler.is_compiling():
+        return _CompiledRung.apply(x, act, order)  # pyright: ignore[reportReturnType]
+    return (_Rung.apply if torch._C._are_functorch_transforms_active() else _apply_rung)(x, act, order)
 
 
 def times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
@@ -42,9 +42,9 @@ def times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
     if order == LAST:
         wide = x.double() if x.device.type == "cpu" else x
         return (g.to(wide.dtype) * in_torch(act, order, wide)).to(g.dtype)
-    y = (_CompiledTimes if torch.compiler.is_compiling() else _Times).apply(x, g, act, order)
-    assert isinstance(y, Tensor)
-    return y
+    if torch.compiler.is_compiling():
+        return _CompiledTimes.apply(x, g, act, order)  # pyright: ignore[reportReturnType]
+    return (_Times.apply if torch._C._are_functorch_transforms_active() else _apply_times)(x, g, act, order)
 
 
 def _recorded(*tensors: Tensor) -> bool:
@@ -131,6 +131,11 @@ class _Times(_CompiledTimes):
         x_tangent, g_tangent = tangents[0], tangents[1]
         upper = 0 if x_tangent is None else times(ctx.act, ctx.order + 1, x, x_tangent * g)
         return upper + (0 if g_tangent is None else times(ctx.act, ctx.order, x, g_tangent))
+
+
+# Outside of function transforms, where `Function.apply` only costs: it reads the signature anew at every call
+_apply_rung: Any = super(torch.autograd.Function, _Rung).apply  # pyright: ignore[reportAttributeAccessIssue]
+_apply_times: Any = super(torch.autograd.Function, _Times).apply  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class _Trained(torch.autograd.Function):

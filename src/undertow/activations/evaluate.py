@@ -106,10 +106,11 @@ def _table(act: Pointwise, order: int, x: Tensor) -> Table | None:
     if key not in _tables and x.numel() >= TABLE_PAYS_FROM:
         every = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(x.dtype)
         with torch.no_grad():
-            exact = _formula(act, order, every.double()).float()
+            exact = _formula(act, order, every.double())
         while len(_tables) >= TABLES_KEPT:
             _tables.pop(next(iter(_tables)), None)
-        _tables[key] = Table(exact, exact.to(x.dtype))
+        # rounded once, as without a table: what is computed again is the same, whichever way is open then
+        _tables[key] = Table(exact.float(), exact.to(x.dtype))
     return _tables.get(key)
 
 

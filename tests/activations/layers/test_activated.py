@@ -199,6 +199,7 @@ def test_who_counts_saved_tensors_sees_half_of_them():
     assert same(*results)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit and of Function, by dynamo itself
 @pytest.mark.parametrize("act", ["silu", "torch gelu"])
 def test_compiled_in_one_graph_that_keeps_as_little(act):
     plain, lean = pair(ACTIVATIONS[act])
