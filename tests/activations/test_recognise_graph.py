@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx import symbolic_trace
 
-from undertow.activations import Pointwise, Swish, activation, names, recognise_graph
+from undertow.activations import ACTIVATIONS, Pointwise, Swish, activation, names, recognise_graph
+from undertow.activations.custom import define
 from undertow.foundation import InputError
 
 ROOT = math.sqrt(2 / math.pi)
@@ -256,3 +257,16 @@ def test_what_is_no_graph(thing):
 def test_what_cannot_be_traced_says_why():
     with pytest.raises(InputError, match=r"(?s)can't trace.*control flow"):
         recognise_graph(lambda x: x if x.sum() > 0 else -x)
+
+
+def test_a_users_own_function_is_found_too():
+    def written_otherwise(x):
+        return torch.sigmoid(x) * (torch.sin(x) * x)
+
+    act = define("mine for a graph", lambda x: x * torch.sin(x) * torch.sigmoid(x))
+    try:
+        (match,) = recognise_graph(written_otherwise)
+        assert match.definition == act
+    finally:
+        ACTIVATIONS.remove("mine for a graph")
+    assert {m.definition.name for m in recognise_graph(written_otherwise)} == {"sin", "sigmoid"}

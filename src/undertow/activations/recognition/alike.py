@@ -51,22 +51,23 @@ def alike(values: Tensor, numbers: Iterable[float] = ()) -> Alike | None:
     if not bool(values[_INNER].isfinite().all()) or _straight(values):
         return None
     best: Alike | None = None
-    for act, own in _catalogue():
-        difference = _difference(values, own)
+    for act, own in _candidates(sorted({n for x in numbers for n in (x, -x, *([1 / x] if x else []))})):
+        if own is None and _difference(values[_FEW], _values(act, POINTS[_FEW]), _INNER[_FEW]) > NEAR:
+            continue
+        difference = _difference(values, _values(act, POINTS) if own is None else own)
         if difference <= SAME:
             return Alike(act, difference)
         if difference <= NEAR and (best is None or difference < best.difference):
             best = Alike(act, difference)
-    candidates = sorted({n for x in numbers for n in (x, -x, *([1 / x] if x else []))})
-    for act in _with_parameters(candidates):
-        if _difference(values[_FEW], _values(act, POINTS[_FEW]), _INNER[_FEW]) > NEAR:
-            continue
-        difference = _difference(values, _values(act, POINTS))
-        if difference <= NEAR and (best is None or difference < best.difference):
-            best = Alike(act, difference)
-            if difference <= SAME:
-                break
     return best
+
+
+def _candidates(numbers: list[float]) -> Iterator[tuple[Pointwise, Tensor | None]]:
+    """What the function may be, with the values that are known: what nobody trains first, its defaults first."""
+    for learned in (False, True):
+        known = [(act, own) for act, own in _catalogue() if bool(act.learned) is learned]
+        yield from known
+        yield from ((act, None) for act in _with_parameters([act for act, _ in known], numbers))
 
 
 def _difference(values: Tensor, own: Tensor, inner: Tensor = _INNER) -> float:
@@ -89,16 +90,11 @@ def _values(act: Pointwise, x: Tensor) -> Tensor:
         return act.f(x)
 
 
-def _order(act: Activation) -> tuple[bool, int]:
-    """Of equal functions the one that nobody trains, with the fewest parameters, comes first."""
-    return bool(act.learned), len(dataclasses.fields(act))  # pyright: ignore[reportArgumentType]
-
-
 _known: dict[str, tuple[Pointwise, Tensor]] = {}
 
 
 def _catalogue() -> Iterator[tuple[Pointwise, Tensor]]:
-    """Every pointwise definition and preset but the identity, with its values at `POINTS`."""
+    """Every pointwise definition and preset but the identity, with its values at `POINTS`; few parameters first."""
     for name, entry in ACTIVATIONS.items():
         if not issubclass(entry.definition, Pointwise) or name == "identity":
             continue
@@ -109,14 +105,15 @@ def _catalogue() -> Iterator[tuple[Pointwise, Tensor]]:
             _known[name] = act, _values(act, POINTS)
     for name in [n for n in _known if n not in ACTIVATIONS]:
         del _known[name]
-    yield from sorted(_known.values(), key=lambda pair: _order(pair[0]))
+    yield from sorted(_known.values(), key=lambda pair: len(pair[0].parameters))
 
 
-def _with_parameters(numbers: list[float]) -> Iterator[Pointwise]:
-    """Every definition with these numbers for some of its parameters, few parameters first."""
-    acts = [act for act, _ in _catalogue() if all(isinstance(v, float) for v in act.parameters.values())]
+def _with_parameters(acts: list[Pointwise], numbers: list[float]) -> Iterator[Pointwise]:
+    """These definitions with these numbers for some of their parameters."""
     for act in {type(a): a for a in acts if a.parameters}.values():
         fields = act.parameters
+        if not all(isinstance(v, float) for v in fields.values()):
+            continue
         choices = [dict.fromkeys([default, *numbers]) for default in fields.values()]
         for chosen in itertools.islice(itertools.product(*choices), COMBINATIONS):
             try:

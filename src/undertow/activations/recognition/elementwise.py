@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from undertow.activations.base import Pointwise
 from undertow.activations.recognition.calls import CALLS, SYNONYMS, canonical
 from undertow.activations.recognition.replay import REPLAYED
 
-LONGEST = 32
-"""Nodes of one function at most; the longest spelling that we know, the tanh form of gelu in aten, has 12.  Ours."""
+LONGEST = 100
+"""Nodes of one function at most; the longest that we know, a rational function in aten, has 64.  Ours."""
 _CASTS = {"to", "type", "type_as", "float", "double", "half", "bfloat16", "_to_copy", "contiguous", "alias"}
 _LOGICAL = {f"{how}_{what}" for how in ("logical", "bitwise") for what in ("and", "or", "not")} | {
     "and",
@@ -52,6 +53,10 @@ class Graph:
     module: GraphModule
     activations: Mapping[Node, Pointwise]
 
+    @cached_property
+    def order(self) -> dict[Node, int]:
+        return {node: i for i, node in enumerate(self.module.graph.nodes)}
+
     def acts_elementwise(self, node: Node) -> bool:
         name = operation(node).strip("_")
         if name in ("max", "min"):  # of two tensors; of one it is a reduction
@@ -81,7 +86,7 @@ class Graph:
 
         The latest node of the frontier is replaced by what it takes; one that is not elementwise stays.
         """
-        order = {node: i for i, node in enumerate(self.module.graph.nodes)}
+        order = self.order
         frontier, fixed, group = {end}, set[Node](), list[Node]()
         while frontier - fixed and len(fixed) <= sources and len(group) < LONGEST:
             latest = max(frontier - fixed, key=order.__getitem__)

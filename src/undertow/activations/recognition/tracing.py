@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,10 @@ def traced(root: nn.Module | Callable[..., Any]) -> GraphModule:
 
 
 class _Tracer(Tracer):
-    record_stack_traces = True
+    def create_node(self, *args: Any, **kwargs: Any) -> Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta[_LINE] = _line()  # torch.fx can record the whole stack, but imports the compiler to do so: seconds
+        return node
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         ours = type(m).__module__.startswith("undertow.")  # no function is called in them, and they look at gradients
@@ -64,10 +68,23 @@ def path_of(node: Node) -> str:
 
 
 _TORCH = str(Path(torch.__file__).parent)
+_LINE = "undertow_line"
+
+
+def _line() -> str:
+    """`model.py:12` of the innermost frame of the traced code, "" where all of it is torch's."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename != __file__:
+        if not frame.f_code.co_filename.startswith(_TORCH):
+            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def line_of(node: Node) -> str:
     """`model.py:12`, where a node was written; "" where the trace doesn't know."""
-    frames = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
+    if _LINE in node.meta:
+        return node.meta[_LINE]
+    frames = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")  # of torch.export
     own = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
     return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
