@@ -7,18 +7,19 @@ parameters.  Lookup, layer, tests, figures, gains and moments follow from it by 
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
+import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from undertow.activations.arithmetic import OutsideVocabulary, jet
 from undertow.activations.autograd import rung, slope
 from undertow.activations.kinds import Numeric, through
+from undertow.activations.parameters import fits, is_numeric, is_vector
 from undertow.foundation import InputError, Reference, Registry
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class Activation(ABC):
     def label(self) -> str:
         """The name, with the parameters that differ from their defaults: `swish(beta=1.5)`."""
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
-        changed = [(f.name, v) for f in fields if (v := getattr(self, f.name)) is not f.default and f.name != "name"]
-        shown = [f"{n}={_shown(v)}" for n, v in changed if isinstance(v, (int, float, Tensor)) and not _same(self, n)]
+        changed = [(f, v) for f in fields if (v := getattr(self, f.name)) is not f.default and not _same(self, f.name)]
+        shown = [f"{f.name}={_shown(v)}" for f, v in changed if isinstance(v, (int, float, Tensor)) or is_vector(f)]
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
     @property
@@ -96,15 +97,11 @@ class Activation(ABC):
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
             value = getattr(self, f.name)
-            if isinstance(f.default, float) and not _is_parameter(value):
-                example = f"{type(self).__name__}({f.name}={f.default})"
-                raise InputError(f"{f.name}={value!r}", "a finite number or a floating point tensor", example)
-
-
-def _is_parameter(value: object) -> bool:
-    if isinstance(value, Tensor):
-        return value.is_floating_point()
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            if is_numeric(f) and not fits(f, value):
+                several = "a tuple of finite numbers or a floating point tensor of shape (k,) or (k, channels)"
+                expected = several if is_vector(f) else "a finite number or a floating point tensor"
+                got = f"a tensor of {value.dtype}, {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+                raise InputError(f"{f.name}={got}", expected, f"{type(self).__name__}({f.name}={f.default})")
 
 
 def _same(act: Activation, name: str) -> bool:
@@ -113,7 +110,9 @@ def _same(act: Activation, name: str) -> bool:
     return not isinstance(value, Tensor) and value == default
 
 
-def _shown(value: float | Tensor) -> str:
+def _shown(value: float | tuple[float, ...] | Tensor) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} values"
     if not isinstance(value, Tensor):
         return f"{value:g}"
     return f"{value.item():.4g}" if value.numel() == 1 else f"{value.numel()} values"
@@ -123,7 +122,9 @@ class Pointwise(Activation):
     """y_i = f(x_i).
 
     A definition writes `f`, and `df`, `d2f` only where the automatic derivatives of f fail.  A tensor parameter of
-    shape (C,), C > 1, runs along dimension 1 of x (along the only dimension of a vector), as in torch's PReLU.
+    shape (C,), C > 1, runs along dimension 1 of x (along the only dimension of a vector), as in torch's PReLU.  A
+    parameter whose default is a tuple is several numbers: as a tensor it has the shape (k,) or (k, C), and f takes
+    the i-th as `self.name[i]`.
     """
 
     exact: ClassVar[bool] = False
@@ -136,11 +137,11 @@ class Pointwise(Activation):
         """The value, in float32 or float64."""
 
     def df(self, x: Tensor) -> Tensor:
-        return _differentiated(self.f, x, 1)
+        return differentiated(self.f, x, 1)
 
     def d2f(self, x: Tensor) -> Tensor:
         own = type(self).df is not Pointwise.df
-        return _differentiated(self.df, x, 1) if own else _differentiated(self.f, x, 2)
+        return differentiated(self.df, x, 1) if own else differentiated(self.f, x, 2)
 
     def __call__(self, x: Numeric) -> Numeric:
         return through(self._seen, x)
@@ -169,11 +170,24 @@ class Pointwise(Activation):
         tensors = self.tensors
         if not tensors:
             return self
-        wide = widened_like(x)
-        return dataclasses.replace(self, **{n: wide(v) for n, v in tensors.items()})  # pyright: ignore
+        wide, vectors = widened_like(x), self.vectors
+        placed = {n: torch.stack([*map(wide, v)]) if n in vectors else wide(v) for n, v in tensors.items()}
+        return dataclasses.replace(self, **placed)  # pyright: ignore
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The parameters that are several numbers each."""
+        return tuple(f.name for f in dataclasses.fields(self) if is_vector(f))  # pyright: ignore[reportArgumentType]
+
+    @property
+    def channels(self) -> int:
+        """For how many channels the tensor parameters have values of their own."""
+        vectors = self.vectors
+        return max((v[0].numel() if n in vectors else v.numel() for n, v in self.tensors.items()), default=1)
 
 
-def _differentiated(function: Callable[[Tensor], Tensor], x: Tensor, order: int) -> Tensor:
+def differentiated(function: Callable[[Tensor], Tensor], x: Tensor, order: int) -> Tensor:
+    """f′ or f″ of an elementwise function of a tensor or a duck of one, by the rules of its operations."""
     try:
         return jet(function, x, order)
     except OutsideVocabulary:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,6 +16,31 @@ if TYPE_CHECKING:
 
 Parameter = float | Tensor
 """One number, or a tensor that may be trained: one value, or one for each channel."""
+Vector = tuple[float, ...] | Tensor
+"""Several numbers, or a tensor of shape (k,) or, with a column for each channel, (k, channels)."""
+
+
+def is_numeric(field: Field[Any]) -> bool:
+    """Whether a definition's field is a parameter that can be trained: its default is a number or several."""
+    return isinstance(field.default, float) or is_vector(field)
+
+
+def is_vector(field: Field[Any]) -> bool:
+    default: Any = field.default
+    return isinstance(default, tuple) and bool(default) and all(isinstance(v, float) for v in default)
+
+
+def fits(field: Field[Any], value: object) -> bool:
+    """Whether a value may stand in this numeric field."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point() and (not is_vector(field) or value.ndim > 0)
+    if is_vector(field):
+        return isinstance(value, tuple) and all(map(_is_number, value))
+    return _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def places(*parameters: Parameter) -> tuple[float, ...]:

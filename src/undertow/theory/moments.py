@@ -63,8 +63,7 @@ def _computed_once(act: Pointwise, q: float, mean: float) -> Moments:
 
 def _computed(act: Pointwise, q: float, mean: float) -> Moments:
     x, w = gaussian_nodes(mean, q, act.kinks)
-    channels = max((v.numel() for v in act.tensors.values()), default=1)
-    u = torch.from_numpy(x).unsqueeze(1).expand(-1, channels)
+    u = torch.from_numpy(x).unsqueeze(1).expand(-1, act.channels)
     with torch.no_grad():
         f, df = act(u), act.derivative(u)
     powers = (f, f.square(), df, df.square(), df.square().square())

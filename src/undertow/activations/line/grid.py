@@ -33,7 +33,7 @@ def on_the_line(act: Activation, example: str) -> Pointwise:
 
 
 def channels(act: Pointwise) -> int:
-    return max((v.numel() for v in act.tensors.values()), default=1)
+    return act.channels
 
 
 def function(act: Pointwise, order: int) -> Function:
@@ -53,7 +53,7 @@ def grid(act: Pointwise) -> Tensor:
     far = torch.logspace(-8, math.log10(FAR), 1201, dtype=torch.float64)  # 100 points a decade
     kinks = torch.tensor(act.kinks, dtype=torch.float64)
     x = torch.cat([near, far, -far, kinks, kinks - 1e-9, kinks + 1e-9]).unique()
-    return x.unsqueeze(1).expand(-1, channels(act))
+    return x.unsqueeze(1).expand(-1, act.channels)
 
 
 def beside(point: float, side: int) -> float:
