@@ -12,13 +12,6 @@ TAIL = -80.0
 FAR = 1e18
 
 
-def sech(x: Tensor) -> Tensor:
-    """1 / cosh x, for use as sech x · sech x: the square underflows to 0 only where the true value does."""
-    # the largest argument whose cosh and sinh are finite: ln(2 · 3.4e38) = 89.4, ln(2 · 1.8e308) = 710.5
-    limit = 88.0 if x.dtype == torch.float32 else 709.0
-    return torch.cosh(x.clamp(-limit, limit)).reciprocal()
-
-
 def finite(x: Tensor) -> Tensor:
     """x, with the largest finite number in the place of ∞."""
     largest = torch.finfo(x.dtype).max
