@@ -54,7 +54,7 @@ class Maxout(Coupled):
         g = g.movedim(self.dim, -1).unsqueeze(-1)
         groups = self._groups(kept)
         one_of_each = torch.zeros_like(groups).scatter(-1, self._largest(groups), g)
-        return one_of_each.flatten(-2).movedim(-1, self.dim)
+        return one_of_each.reshape(*groups.shape[:-2], groups.shape[-2] * self.pieces).movedim(-1, self.dim)
 
     def push(self, kept: Tensor, t: Tensor) -> Tensor:
         chosen = self._groups(t).gather(-1, self._largest(self._groups(kept)))
