@@ -80,7 +80,7 @@ def test_gradients(name):
     gradients_are_right(activation(name), torch.randn(3, 4, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", ["maxout"])
+@pytest.mark.parametrize("name", NAMES)
 def test_compiles(name):
     compiles(activation(name), torch.randn(3, 4))
 
