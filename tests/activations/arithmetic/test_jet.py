@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from mpmath import mp, mpf
 
-from undertow.activations.arithmetic import SQRT_HALF, Jet, OutsideVocabulary, jet
+from undertow.activations.arithmetic import SQRT_HALF, Jet, OutsideVocabulary, Twofold, jet
 
 FUNCTIONS = {
     "silu": lambda x: x * torch.sigmoid(x),
@@ -135,3 +135,10 @@ def test_parameters_are_constants_that_autograd_sees():
 def test_other_operations_are_outside(function):
     with pytest.raises(OutsideVocabulary):
         function(Jet(X, 1.0, None))
+
+
+def test_a_jet_answers_for_what_it_holds():
+    one = Twofold(torch.ones_like(X))
+    u = Jet(Twofold(X), 1.0, 0.0)
+    for y in (one * u, u * one, torch.maximum(one, u), one / u, one - u, torch.where(X > 0, one, u)):
+        assert isinstance(y, Jet)

@@ -29,7 +29,7 @@ def _between(low, high, count, seed=1):
 
 EVERYWHERE = torch.cat([_spread(1e-308, 1.7e308, 300), _between(-750, 750, 150), _between(-40, 40, 150, 2)])
 POSITIVE = _spread(1e-308, 1.7e308, 400)[:400]
-TURNS = torch.cat([_spread(1e-308, 9.9e4, 200), _between(-40, 40, 200), torch.arange(1, 60) * (math.pi / 2)])
+TURNS = torch.cat([_spread(1e-308, 1.7e308, 200), _between(-40, 40, 200), torch.arange(1, 60) * (math.pi / 2)])
 
 
 def _sigmoid(x):
@@ -64,6 +64,7 @@ OPERATIONS = {
     "erf": (torch.erf, mpmath.erf, EVERYWHERE),
     "erfc": (torch.erfc, _erfc, torch.cat([EVERYWHERE, _between(-6, 28, 200)])),
     "sin": (torch.sin, mpmath.sin, TURNS),
+    "sin of a product": (lambda x: torch.sin(0.1 * x), lambda x: mpmath.sin(mpf(0.1) * x), TURNS),
     "cos": (torch.cos, mpmath.cos, TURNS),
     "atan": (torch.atan, mpmath.atan, EVERYWHERE),
     "sqrt": (torch.sqrt, mpmath.sqrt, POSITIVE),
@@ -111,7 +112,7 @@ def _worst(got, true, points):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_rounded_once(name):
     function, true, points = OPERATIONS[name]
-    with mp.workdps(60):
+    with mp.workdps(400 if "sin" in name else 60):  # a product has to be known to its last turn
         normal, below = _worst(twofold(function, points), true, points)
     assert normal[0] <= 0.51, normal
     assert below[0] <= 1.01, below
@@ -147,12 +148,6 @@ def test_ends_are_torchs(name):
     torch.testing.assert_close(got, expected, rtol=1e-15, atol=0, equal_nan=True)
     numbers = ~expected.isnan()
     assert torch.equal(torch.signbit(got)[numbers], torch.signbit(expected)[numbers])
-
-
-def test_sin_and_cos_of_large_numbers_are_torchs():
-    x = _spread(1e5, 1e300, 50)
-    assert torch.equal(twofold(torch.sin, x), x.sin())
-    assert torch.equal(twofold(torch.cos, x), x.cos())
 
 
 def test_comparisons_see_the_rest():

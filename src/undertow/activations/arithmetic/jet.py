@@ -16,6 +16,8 @@ from undertow.activations.arithmetic.vocabulary import Duck, OutsideVocabulary
 class Jet(Duck):
     """f(x), f′(x) and f″(x), the last None where it isn't wanted; over tensors or over another `Duck`."""
 
+    rank = 1
+
     def __init__(self, value: Any, first: Part, second: Part | None) -> None:
         self.value, self.first, self.second = value, first, second
 

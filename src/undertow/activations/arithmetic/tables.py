@@ -137,13 +137,26 @@ def erf_table() -> TaylorTable:
     return _table(centres, _march(centres, Decimal(0), 2 / pi().sqrt()), per_log)
 
 
-def pi() -> Decimal:
+def pi(digits: int = DIGITS) -> Decimal:
     """Machin: π = 16 atan(1/5) − 4 atan(1/239)."""
 
     def atan_reciprocal(n: int) -> Decimal:
-        return sum((Decimal((-1) ** k) / ((2 * k + 1) * Decimal(n) ** (2 * k + 1)) for k in range(DIGITS)), Decimal(0))
+        return sum((Decimal((-1) ** k) / ((2 * k + 1) * Decimal(n) ** (2 * k + 1)) for k in range(digits)), Decimal(0))
 
     return 16 * atan_reciprocal(5) - 4 * atan_reciprocal(239)
+
+
+TURN_BITS = 1250
+"""Enough for a step's multiples up to the largest float64, with 106 bits and more after the point."""
+
+
+@lru_cache(maxsize=1)
+def turn_in_bits() -> int:
+    """2π · 2^TURN_BITS, a multiple of TURN."""
+    with localcontext() as context:
+        context.prec = 420  # TURN_BITS are 377 digits
+        digits = 2 * pi(420) * 2**TURN_BITS
+    return int(digits) // TURN * TURN
 
 
 TURN = 512

@@ -65,6 +65,8 @@ class Duck(ABC):
     """Goes wherever a tensor goes in elementwise code; each operation is a row of `rules`."""
 
     rules: ClassVar[dict[str, Callable[..., Any]]]
+    rank: ClassVar[int] = 0
+    """A type of higher rank may hold those of lower rank, and answers for an operation on both."""
 
     @classmethod
     def __torch_function__(
@@ -74,10 +76,14 @@ class Duck(ABC):
 
     @classmethod
     def call(cls, name: str, *args: Any, **kwargs: Any) -> Any:
-        """The operation of this name."""
-        if name not in cls.rules:
-            raise OutsideVocabulary(f"{name or 'an operation'} of a {cls.__name__}")
-        return cls.rules[name](*args, **kwargs)
+        """The operation of this name, by the outermost type among its arguments."""
+        outer = cls
+        for a in args:
+            if isinstance(a, Duck) and a.rank > outer.rank:
+                outer = type(a)
+        if name not in outer.rules:
+            raise OutsideVocabulary(f"{name or 'an operation'} of a {outer.__name__}")
+        return outer.rules[name](*args, **kwargs)
 
     @property
     @abstractmethod
