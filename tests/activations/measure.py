@@ -11,8 +11,8 @@ from undertow.activations import Pointwise
 from undertow.activations.arithmetic import Twofold
 
 SIGNIFICAND = {torch.float64: 53, torch.float32: 24, torch.bfloat16: 8, torch.float16: 11}
-NEAR = 5.0
-"""The zeros of f′ that don't lie at 0 are nearer than this."""
+NEAR = 1 / 8
+"""A zero of f′ is near where the Newton step to it is at most this share of x."""
 
 
 class Reference(NamedTuple):
@@ -26,11 +26,16 @@ class Reference(NamedTuple):
 def reference(act: Pointwise, order: int, x: Tensor) -> Reference:
     """At float64 points.  The scale is 0 but near a zero of f′, where it is |x f″(x)|."""
     here = _wide(act, order, x)
-    scale = torch.zeros_like(x)
-    if order == 1:
-        around = (x * _wide(act, 2, x)[0]).abs()
-        scale = torch.where((x.abs() < NEAR) & (here[0].abs() < around / 64), around, scale)
-    return Reference(*here, scale)
+    return Reference(*here, _scale(act, x, here[0]) if order == 1 else torch.zeros_like(x))
+
+
+def _scale(act: Pointwise, x: Tensor, slope: Tensor) -> Tensor:
+    bend = _wide(act, 2, x)[0]
+    step = slope / bend
+    close = step.abs() <= NEAR * x.abs()
+    # only where f′ does change its sign: in a tail f″ is large beside f′ too
+    beyond = _wide(act, 1, torch.where(close, x - 2 * step, x))[0]
+    return torch.where(close & (beyond * slope <= 0), (x * bend).abs(), 0.0)
 
 
 def _wide(act: Pointwise, order: int, x: Tensor) -> tuple[Tensor, Tensor]:
