@@ -79,6 +79,9 @@ def test_an_extreme_of_one_side():
     assert points(found.slope_extrema) == close(-3, -0.5, 3, 1.5)
     assert points(found.extrema) == close(-1.5, -0.375)
     assert found.steepest_at == 3
+    hard_mish = custom("hard mish", lambda x: x * (x + 2).clamp(0, 2) / 2, -2.0, 0.0)
+    assert hard_mish.slope_extrema[0].value == pytest.approx(-1)
+    assert hard_mish.steepest_at is None, "f′ is −1 at −2, and 1 from 0 on"
     assert points(custom("abs", torch.abs, 0.0).extrema) == [0, 0]
     assert custom("abs", torch.abs, 0.0).zeros == (0,)
     assert custom("abs", torch.abs, 0.0).slope_zeros == ()

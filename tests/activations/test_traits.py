@@ -67,6 +67,7 @@ def test_torchs_own():
     assert traits(recognise(nn.GELU())).highest == pytest.approx(1.1289041452, abs=1e-9)
     softsign = traits(recognise(nn.Softsign()))
     assert softsign.saturating
+    assert softsign.lowest == 0
     assert softsign.limits == (-1, 1)
 
 

@@ -74,6 +74,8 @@ def _measured(act: Pointwise) -> Traits:
         low, high = _extremes(f, x, y)
         limits = _limit(f, x, -1), _limit(f, x, 1)
         end_slopes = _limit(df, x, -1), _limit(df, x, 1)
+        tending = [v for v in end_slopes if not math.isnan(v)]
+        lowest, highest = min([lowest, *tending]), max([highest, *tending])
         reference = slopes[slopes.isfinite()].abs().max().item()
         left, right = (_end(slopes.abs(), x, side) < FLAT * reference for side in (-1, 1))
         ends = [v for v in limits if not math.isnan(v)]

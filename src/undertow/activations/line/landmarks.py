@@ -19,6 +19,8 @@ from undertow.foundation import InputError
 
 NEAR = 10.0
 """A stretch of f′ = 0 that only begins further out than this, and at no kink, is 0 by rounding.  Our choice."""
+ALONG = 0.05
+"""A largest |f′| that holds, to rounding, for longer than this has no one place.  Our choice."""
 MANY, LISTED = 16, 4
 """An oscillating function has no end of points: from so many on, those nearest to 0 stand for all.  Our choice."""
 
@@ -123,12 +125,12 @@ def _nearest(points: list[Any]) -> tuple[Any, ...]:
 def _steepest_at(act: Pointwise, x: Tensor, size: Tensor, turning: Sequence[Turn]) -> float | None:
     measured = traits(act)
     least = measured.steepest * (1 - 1e-9)
+    reached = stretches(x, (size < measured.steepest * (1 - 1e-13)).double())
+    if any(min(b, NEAR) - max(a, -NEAR) > ALONG for a, b in reached):
+        return None
     places = [t.x for t in turning if abs(t.value) >= least]
-    if places:
-        return min(places, key=abs)
     ends = [e for e, v in zip((-math.inf, math.inf), measured.end_slopes, strict=True) if abs(v) >= least]
-    stretch = (size[x.abs() <= NEAR] >= measured.steepest * (1 - 1e-13)).any().item()
-    return None if stretch and math.isfinite(measured.steepest) else (ends[-1] if ends else None)
+    return min(places, key=abs) if places else (ends[-1] if ends else None)
 
 
 def _constant(df: Function, x: Tensor, first: Tensor, kinks: Sequence[float]) -> tuple[tuple[float, float], ...]:
@@ -172,7 +174,7 @@ def _asymptote(act: Pointwise, side: int) -> tuple[float, float] | None:
     slope = traits(act).end_slopes[(side + 1) // 2]
     if not math.isfinite(slope):
         return None
-    x = side * 2.0 ** torch.arange(8, 15, 2, dtype=torch.float64)
+    x = side * 2.0 ** torch.arange(10, 17, 2, dtype=torch.float64)
     rest = (function(act, 0)(x.unsqueeze(1)).squeeze(1) - slope * x).tolist()
     nearer, further = _extrapolated(rest[:3]), _extrapolated(rest[1:])
     return (slope, round(further, 10) + 0.0) if abs(further - nearer) <= 1e-6 else None
