@@ -18,6 +18,8 @@ from torch.autograd.graph import saved_tensors_hooks
 Node = Any
 _engine: Any = torch._C._autograd  # pyright: ignore[reportAttributeAccessIssue]
 
+EPS = "undertow.eps"
+"""Under this name a lean LayerNorm leaves its ε with its node, which keeps all else that the result depends on."""
 FROM_INPUT: dict[str, Callable[[Node], Tensor]] = {
     "SiluBackward0": lambda n: F.silu(n._saved_self),
     "GeluBackward0": lambda n: F.gelu(n._saved_self, approximate=n._saved_approximate),
@@ -34,6 +36,9 @@ FROM_INPUT: dict[str, Callable[[Node], Tensor]] = {
     "SoftshrinkBackward0": lambda n: F.softshrink(n._saved_self, n._saved_lambd),
     "HardshrinkBackward0": lambda n: F.hardshrink(n._saved_self, n._saved_lambd),
     "MulBackward0": lambda n: n._saved_self * n._saved_other,
+    "NativeLayerNormBackward0": lambda n: F.layer_norm(
+        n._saved_input, n._saved_normalized_shape, n._saved_weight, n._saved_bias, n.metadata[EPS]
+    ),
 }
 """f(x) from what torch's node of f keeps.  Not here: functions that keep their result, as ReLU, sigmoid and tanh."""
 
@@ -93,7 +98,7 @@ def source(y: Tensor) -> Again | None:
     if not _is_recorded(y):
         return None
     result = y if y._base is None else y._base
-    node = result.grad_fn
+    node: Node | None = result.grad_fn
     if node is None or result._version:  # written into after f, or by f itself
         return None
     name = type(node).__name__
@@ -102,6 +107,8 @@ def source(y: Tensor) -> Again | None:
         function = getattr(getattr(node, "_forward_cls", None), "again", None)  # of an autograd.Function of ours
     elif name == "MulBackward0" and any(taker is None for taker, _ in node.next_functions):
         return None  # a product with a constant keeps the constant only
+    elif name == "NativeLayerNormBackward0" and EPS not in node.metadata:
+        return None
     return None if function is None or not _asked_twice(node) else Again(node, function, y)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from undertow.activations.layers.again import forgetting, maker, source
+from undertow.activations.layers.again import EPS, forgetting, maker, source
 from undertow.foundation import InputError, ModelError, say
 
 PLAIN = (
@@ -59,15 +59,29 @@ class Lean(nn.Module):
         vars(self)["seen"] = Seen(maker(input), input.nbytes, origin is not None, id(input.grad_fn or self))
         return plain(input) if origin is None else forgetting(plain, input, origin)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        base = vars(type(self)).get("base")
-        return super().__reduce_ex__(protocol) if base is None else (_rebuilt, (base,), vars(self))
+
+class LeanNorm(nn.Module):
+    """A LayerNorm that says with its result what the graph doesn't keep, so that the next layer may forget it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        y = super().forward(input)
+        node: Any = None if torch.compiler.is_compiling() else y.grad_fn
+        if node is not None:
+            node.metadata[EPS] = self.eps
+        return y
 
 
 @cache
 def lean_class(base: type[nn.Module]) -> type[nn.Module]:
-    """`base` that forgets its input; its module is base's own, for whoever asks where a layer comes from."""
-    return type(f"Lean{base.__name__}", (Lean, base), {"__module__": base.__module__, "base": base})
+    """`base` made lean; its module is base's own, for whoever asks where a layer comes from."""
+    kind = LeanNorm if base is nn.LayerNorm else Lean
+    own = {"__module__": base.__module__, "base": base, "__reduce_ex__": _reduced}
+    made: Any = type(f"Lean{base.__name__}", (kind, base), own)
+    return made
+
+
+def _reduced(layer: nn.Module, protocol: Any) -> Any:
+    return _rebuilt, (type(layer).base,), vars(layer)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _rebuilt(base: type[nn.Module]) -> nn.Module:
@@ -80,7 +94,7 @@ class LeanAccount:
     """What `ut.lean` did to a model; after a training step also what that spares.  `print` it; `undo()` ends it."""
 
     changed: dict[str, nn.Module]
-    """The lean layers by their path in the model; each is the object that it was."""
+    """The lean layers, LayerNorms among them, by their path in the model; each is the object that it was."""
     left: dict[str, str] = field(default_factory=dict)
     """Weighted layers that stay as they were, and why."""
 
@@ -131,10 +145,10 @@ def lean(model: nn.Module) -> LeanAccount:
     """Make every linear and convolutional layer of a model forget an input that can be computed again.
 
     The plain layer keeps its input y for the gradient of its weights.  Where y = f(x) and f keeps x for its own
-    gradient (silu, gelu, mish, softplus, elu, hardswish, ...; a product of two tensors), a lean layer computes y again
-    in the backward pass: half the memory of an MLP's activations, a third of a convolutional net's.  It sees what
-    made its input when it runs, so functional calls count as much as modules.  Losses and gradients stay the same to
-    the last bit; parameters, `state_dict` and the module objects stay the same too.
+    gradient (silu, gelu, mish, softplus, elu, hardswish, ...; a product of two tensors; an `nn.LayerNorm`), a lean
+    layer computes y again in the backward pass: half the memory of an MLP's activations, a third of a convolutional
+    net's or a transformer's.  It sees what made its input when it runs, so functional calls count as much as modules.
+    Losses and gradients stay the same to the last bit; parameters, `state_dict` and the module objects stay too.
 
     Nothing is spared, and nothing computed twice, after functions that keep their result (relu, sigmoid, tanh), after
     in-place ones, inside a checkpoint or another packing of saved tensors, and under `torch.compile`, whose own
@@ -158,7 +172,7 @@ def lean(model: nn.Module) -> LeanAccount:
         raise ModelError(f"a {type(model).__name__}", "a torch.nn.Module", "ut.lean(model)")
     account = LeanAccount({})
     for path, module in model.named_modules():
-        if isinstance(module, (*PLAIN, Lean)) or _qualified(type(module)) in ALIKE:
+        if isinstance(module, (*PLAIN, nn.LayerNorm, Lean)) or _qualified(type(module)) in ALIKE:
             reason = _why_not(module)
             if reason:
                 account.left[path] = reason
@@ -169,9 +183,9 @@ def lean(model: nn.Module) -> LeanAccount:
 
 
 def _why_not(module: nn.Module) -> str | None:
-    if isinstance(module, Lean):
+    if isinstance(module, (Lean, LeanNorm)):
         return say("lean.already")
-    if type(module) not in PLAIN and _qualified(type(module)) not in ALIKE:
+    if type(module) not in (*PLAIN, nn.LayerNorm) and _qualified(type(module)) not in ALIKE:
         return say("lean.own_class", name=_qualified(type(module)))
     return None if getattr(module, "padding_mode", "zeros") == "zeros" else say("lean.padding")
 
