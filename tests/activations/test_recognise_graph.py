@@ -270,3 +270,37 @@ def test_a_users_own_function_is_found_too():
     finally:
         ACTIVATIONS.remove("mine for a graph")
     assert {m.definition.name for m in recognise_graph(written_otherwise)} == {"sin", "sigmoid"}
+
+
+class Slopes(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.slope = nn.Parameter(torch.full((channels,), 0.3))
+
+    def forward(self, x):
+        return F.prelu(x, self.slope)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_trained_slope_comes_as_it_is(channels):
+    model = Slopes(channels)
+    (match,) = recognise_graph(model)
+    assert match.definition.name == "prelu"
+    assert match.definition.slope.tolist() == model.slope.tolist()
+    assert not match.definition.slope.requires_grad
+
+
+def test_tracing_runs_nothing_of_the_model():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            return torch.relu(x + torch.randn(3))
+
+    model, state = Counts(), torch.random.get_rng_state()
+    assert [m.definition.name for m in recognise_graph(model)] == ["relu"]
+    assert model.calls == 0
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -46,6 +46,16 @@ def operation(node: Node) -> str:
     return canonical(name) if home.split(".")[0] in ("torch", "_operator") else ""
 
 
+def constant(module: GraphModule, node: Node) -> Tensor | None:
+    """The value of a parameter, a buffer or a tensor that was made in the traced code."""
+    if node.op != "get_attr":
+        return None
+    value: Any = module
+    for part in str(node.target).split("."):
+        value = getattr(value, part, None)
+    return value.detach() if isinstance(value, Tensor) else None
+
+
 @dataclass(frozen=True)
 class Graph:
     """A traced graph, its constants, and the activation modules that it calls."""
@@ -68,18 +78,14 @@ class Graph:
         dtypes = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, torch.dtype)]
         return name in _CASTS and all(d.is_floating_point for d in dtypes)
 
-    def constant(self, node: Node) -> Tensor | None:
+    def number(self, node: Node) -> Tensor | None:
         """The value of a node that is one number."""
-        if node.op != "get_attr":
-            return None
-        value: Any = self.module
-        for part in str(node.target).split("."):
-            value = getattr(value, part, None)
-        return value.detach() if isinstance(value, Tensor) and value.numel() == 1 else None
+        value = constant(self.module, node)
+        return value if value is not None and value.numel() == 1 else None
 
     def inputs(self, node: Node) -> list[Node]:
         """What a node takes, constants left out."""
-        return [n for n in node.all_input_nodes if self.constant(n) is None]
+        return [n for n in node.all_input_nodes if self.number(n) is None]
 
     def functions(self, end: Node, sources: int) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
         """The groups of elementwise nodes that make `end` a function of so many nodes, each with these; short first.
@@ -118,7 +124,7 @@ class Graph:
 
         for node in group:
             tree_map(note, (node.args, dict(node.kwargs)))
-            values = [v for n in node.all_input_nodes if (v := self.constant(n)) is not None]
+            values = [v for n in node.all_input_nodes if (v := self.number(n)) is not None]
             found.update(float(v) for v in values if v.dtype.is_floating_point)
         return found
 
@@ -128,7 +134,7 @@ class Graph:
 
         def get(node: Node) -> Any:
             if node not in known:
-                value = self.constant(node)
+                value = self.number(node)
                 assert value is not None
                 known[node] = value.reshape(()).double() if value.is_floating_point() else value.reshape(())
             return known[node]

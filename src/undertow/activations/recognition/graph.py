@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 from undertow.activations.base import Activation, Pointwise
 from undertow.activations.custom import Custom
 from undertow.activations.recognition.alike import POINTS, SAME, Alike, alike
 from undertow.activations.recognition.calls import recognise_call
-from undertow.activations.recognition.elementwise import Graph, operation
+from undertow.activations.recognition.elementwise import Graph, constant, operation
 from undertow.activations.recognition.gates import gate
 from undertow.activations.recognition.modules import of_module
 from undertow.activations.recognition.tracing import Untraceable, line_of, path_of, traced
@@ -109,12 +110,20 @@ def _used_outside(node: Node, group: tuple[Node, ...]) -> bool:
     return any(user not in group and operation(user) != "_assert_tensor_metadata" for user in node.users)
 
 
+def _by_itself(module: GraphModule, node: Node) -> Activation | None:
+    """The activation of one node."""
+    if node.op == "call_module":
+        return of_module(module.get_submodule(str(node.target)))
+    if node.op not in ("call_function", "call_method") or not node.args:
+        return None
+    values, named = map_arg((node.args[1:], node.kwargs), lambda n: constant(module, n))
+    return recognise_call(operation(node), (POINTS, *values), named)
+
+
 class _Matching:
     def __init__(self, module: GraphModule) -> None:
-        self.modules = dict(module.named_modules())
         self.nodes: list[Node] = list(module.graph.nodes)
-        called = {n: self._of_node(n) for n in self.nodes if n.op in ("call_module", "call_function", "call_method")}
-        self.called = {n: act for n, act in called.items() if act is not None}
+        self.called = {n: act for n in self.nodes if (act := _by_itself(module, n)) is not None}
         plain = {n: a for n, a in self.called.items() if n.op == "call_module" and isinstance(a, Pointwise)}
         self.graph = Graph(module, {n: a for n, a in plain.items() if not a.tensors})
         self.seen: dict[bytes, Alike | None] = {}
@@ -125,7 +134,9 @@ class _Matching:
         for node in reversed(self.nodes):
             if node in inside:
                 continue
-            match = self._largest(node) or self._gate(node) or self._call(node)
+            match = self._largest(node) or self._gate(node)
+            if match is None or len(match.nodes) == 1:
+                match = self._call(node) or match
             if match is not None:
                 yield match
                 inside |= {n for n in match.nodes[:-1] if not _used_outside(n, match.nodes)}
@@ -160,10 +171,3 @@ class _Matching:
         if act is None or isinstance(act, Custom):
             return None
         return Match((node,), tuple(node.all_input_nodes[:1]), act)
-
-    def _of_node(self, node: Node) -> Activation | None:
-        """The activation of a node by itself."""
-        if node.op == "call_module":
-            return of_module(self.modules[str(node.target)])
-        values = [POINTS, *node.args[1:]]
-        return recognise_call(operation(node), values, node.kwargs) if node.args else None

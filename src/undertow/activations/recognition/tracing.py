@@ -39,6 +39,8 @@ def traced(root: nn.Module | Callable[..., Any]) -> GraphModule:
 
 
 class _Tracer(Tracer):
+    proxy_buffer_attributes = True  # else a counter that the forward adds to would count
+
     def create_node(self, *args: Any, **kwargs: Any) -> Node:
         node = super().create_node(*args, **kwargs)
         node.meta[_LINE] = _line()  # torch.fx can record the whole stack, but imports the compiler to do so: seconds
@@ -49,16 +51,24 @@ class _Tracer(Tracer):
         return ours or super().is_leaf_module(m, module_qualified_name) or of_module(m) is not None
 
 
+_REGISTERED = "_parameters", "_buffers", "_modules"
+
+
 @contextmanager
 def _unchanged(root: object) -> Iterator[None]:
-    """A forward that keeps something on its module would keep a proxy there."""
-    before = [(m, dict(vars(m))) for m in root.modules()] if isinstance(root, nn.Module) else []
+    """A forward that keeps something on its module would keep a proxy there; and noise would move the generator."""
+    modules = list(root.modules()) if isinstance(root, nn.Module) else []
+    before = [(m, dict(vars(m)), {name: dict(vars(m)[name]) for name in _REGISTERED}) for m in modules]
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
-        for module, attributes in before:
+        for module, attributes, registered in before:
             vars(module).clear()
             vars(module).update(attributes)
+            for name, held in registered.items():
+                attributes[name].clear()
+                attributes[name].update(held)
 
 
 def path_of(node: Node) -> str:
