@@ -10,7 +10,6 @@ from torch import Tensor
 
 from undertow.activations.base import Pointwise, activation, differentiated
 from undertow.activations.functions.learnable import Learnable
-from undertow.activations.numerics import finite
 from undertow.activations.parameters import Vector
 from undertow.foundation import Reference
 
@@ -53,21 +52,38 @@ class Rational(Learnable):
         return tuple(sorted({root for row in table for root in _sign_changes(row)}))
 
     def f(self, x: Tensor) -> Tensor:
-        a, b = _without_zeros(self.numerator), _without_zeros(self.denominator)
-        # |x| ≤ 1: powers of x; beyond: powers of 1/x, which don't overflow
-        inner = x.clamp(-2.0, 2.0)
-        near = _polynomial(a, inner) / (1 + (inner * _polynomial(b, inner)).abs()) if len(b) else _polynomial(a, inner)
-        outer = torch.where(x.abs() > 1, x, torch.ones_like(x))
-        t = outer.reciprocal()
-        scale = t ** len(b) + _polynomial(b[::-1] if isinstance(b, tuple) else b.flip(0), t).abs()
-        far = outer ** (len(a) - 1 - len(b)) * (_polynomial(a[::-1] if isinstance(a, tuple) else a.flip(0), t) / scale)
-        return torch.where(x.abs() > 1, far, near)
+        return self._piecewise(x, 0)
 
     def df(self, x: Tensor) -> Tensor:
-        return differentiated(self.f, finite(x), 1)  # far out it is the limit, which ∞ itself would miss by ∞ · 0
+        return self._piecewise(x, 1)
 
     def d2f(self, x: Tensor) -> Tensor:
-        return differentiated(self.f, finite(x), 2)
+        return self._piecewise(x, 2)
+
+    def _piecewise(self, x: Tensor, order: int) -> Tensor:
+        """|x| ≤ 1: powers of x.  Beyond: x^k h(1/x), whose powers don't overflow, k the difference of the degrees.
+
+        Its derivatives are written out, since for k = 1 those of the product cancel: f″ is h″(1/x) / x³ alone.
+        """
+        a, b = _without_zeros(self.numerator), _without_zeros(self.denominator)
+        k = len(a) - 1 - len(b)
+
+        def near(x: Tensor) -> Tensor:
+            return _polynomial(a, x) / (1 + (x * _polynomial(b, x)).abs())
+
+        def h(t: Tensor) -> Tensor:
+            return _polynomial(_reversed(a), t) / (t ** len(b) + _polynomial(_reversed(b), t).abs())
+
+        outer = torch.where(x.abs() > 1, x, torch.ones_like(x))
+        t = outer.reciprocal()
+        far = differentiated(h, t, 0)
+        if order == 1:
+            far = k * far - t * differentiated(h, t, 1)
+        if order == 2:
+            far = k * (k - 1) * far - 2 * (k - 1) * t * differentiated(h, t, 1) + t.square() * differentiated(h, t, 2)
+        power = k - order
+        scale = 1.0 if power == 0 else outer**power if power > 0 else t**-power
+        return torch.where(x.abs() > 1, far * scale, differentiated(near, x.clamp(-2.0, 2.0), order))
 
     @classmethod
     def _starts(cls, target: Pointwise, low: float, high: float) -> Iterator[Rational]:
@@ -99,6 +115,10 @@ def _polynomial(coefficients: Sequence[float] | Tensor, x: Tensor) -> Tensor:
     for c in reversed(tuple(coefficients)):
         y = y * x + c
     return y
+
+
+def _reversed(coefficients: Vector) -> Vector:
+    return coefficients.flip(0) if isinstance(coefficients, Tensor) else coefficients[::-1]
 
 
 def _without_zeros(coefficients: Vector) -> Vector:
