@@ -48,7 +48,7 @@ def test_derivatives_are_torchs_away_from_kinks(name, parameters, torchs):
     torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_the_last_digit(name, dtype):
     act = activation(name)
