@@ -7,12 +7,14 @@ LOG := .venv/install.log
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
-.PHONY: help setup demo test test-all check format bench accuracy docs figures clean
+.PHONY: help setup demo test test-all check format bench accuracy capabilities docs figures clean
 
 help:
 	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
 	@echo "make test       the fast tests            make test-all   all of them"
 	@echo "make check      lint, format, types, import order"
+	@echo "make memory     what training keeps before and after ut.lean, into docs/memory.md"
+	@echo "make capabilities   what every activation can do under torch's transforms, into docs/capabilities.md"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 	@echo "make accuracy   the largest error of every function beside torch's, into docs/accuracy.md"
 	@echo "make docs       the pages of the activation functions, in docs/activations/"
@@ -60,6 +62,12 @@ accuracy: $(DEV)
 
 docs: $(READY)
 	@$(BIN)/python tools/make_docs.py
+
+memory: $(DEV)
+	@$(BIN)/python benchmarks/bench_memory.py
+
+capabilities: $(DEV)
+	@$(BIN)/python tools/capabilities.py
 
 figures: $(READY)
 	@$(BIN)/undertow figures -o figures
