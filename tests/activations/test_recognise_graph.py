@@ -169,6 +169,11 @@ def test_an_inner_result_that_is_used_elsewhere_counts_too():
     assert [m.definition.name for m in recognise_graph(function)] == ["sigmoid", "swish"]
 
 
+def test_an_input_by_keyword():
+    (match,) = recognise_graph(lambda x: F.relu(input=x, inplace=True) ** 2)
+    assert match.definition == activation("relu_squared")
+
+
 def test_a_change_in_place_between_parts_is_seen():
     def function(x):
         gate = torch.sigmoid(x)

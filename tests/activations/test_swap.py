@@ -184,7 +184,17 @@ def test_the_account_in_words():
     assert "head.1: relu → swish" in text
     assert "blocks.0: relu (test_swap.py:" in text
     with language("ko"):
-        assert "바꾼 곳: 3" in str(swap(net, "swish", "gelu")) or "바꾼 곳" in str(swap(net, "gelu", "relu"))
+        assert str(swap(net, "swish", "gelu")).startswith("바꾼 곳: 5\n")
+
+
+def test_a_module_that_is_the_model_itself_has_no_place_to_be_swapped_in():
+    with pytest.raises(InputError, match="relu × 1 as modules"):
+        swap(nn.ReLU(), "relu", "silu")
+
+
+def test_a_compiled_model_is_swapped_inside():
+    net = torch.compile(Net(), backend="eager")
+    assert [p.path for p in swap(net, "leaky_relu", "silu").replaced] == ["_orig_mod.head.2"]
 
 
 def test_a_model_of_hugging_face():

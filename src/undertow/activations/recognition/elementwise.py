@@ -110,7 +110,8 @@ class Graph:
         """Whether a node outside the group changes what the group reads, before it has read it."""
         for read in (*group[1:], *frontier):
             for user in read.users:
-                if in_place(user) and user not in group and user.args[0] is read and order[user] < order[group[0]]:
+                first = in_place(user) and user.all_input_nodes[0] is read
+                if first and user not in group and order[user] < order[group[0]]:
                     return True
         return False
 
