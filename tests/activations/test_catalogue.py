@@ -27,7 +27,7 @@ def _one_thread():
 
 
 def points(dtype: torch.dtype) -> list[float]:
-    random = np.random.default_rng(0).uniform(0, 6, 20)
+    random = np.random.default_rng(0).uniform(0, 6, 8)
     positive = torch.tensor([*SPECIAL, *random, *(BEYOND if dtype == torch.float64 else ())]).tolist()
     return sorted({sign * p for p in positive for sign in (-1, 1)})
 

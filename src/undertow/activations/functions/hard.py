@@ -72,14 +72,18 @@ class HardSigmoidONNX(Pointwise):
 
     References
     ----------
-    Gulcehre, Moczulski, Denil, Bengio (2016). Noisy Activation Functions. ICML, arXiv:1603.00391 (hard sigmoid).
+    Theano Development Team (2016). Theano: A Python Framework for Fast Computation of Mathematical Expressions,
+    arXiv:1605.02688 (hard_sigmoid).
     """
 
     formula = r"f(x) = \min(\max(0.2\,x + 0.5, 0), 1)"
     derivative_formula = r"f'(x) = 0.2 \text{ if } -2.5 < x \leq 2.5,\ 0 \text{ otherwise}"
     second_derivative_formula = r"f''(x) = 0 \text{ away from } \pm 2.5"
     reference = Reference(
-        "Gulcehre, Moczulski, Denil, Bengio", 2016, "Noisy Activation Functions. ICML", arxiv="1603.00391"
+        "Theano Development Team",
+        2016,
+        "Theano: A Python Framework for Fast Computation of Mathematical Expressions",
+        arxiv="1605.02688",
     )
     kinks = (-2.5, 2.5)
 
