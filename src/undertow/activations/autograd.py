@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from undertow.activations.evaluate import evaluate, evaluate_times, in_torch
+from undertow.activations.evaluate import evaluate, evaluate_times, in_torch, working
 
 if TYPE_CHECKING:
     from undertow.activations.base import Pointwise
 
+Keep = Literal["input", "output"]
 LAST = 2
 """From f″ on torch differentiates operations."""
 
@@ -33,6 +34,15 @@ def rung(act: Pointwise, order: int, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return _CompiledRung.apply(x, act, order)  # pyright: ignore[reportReturnType]
     return (_Rung.apply if torch._C._are_functorch_transforms_active() else _apply_rung)(x, act, order)
+
+
+def through_output(act: Pointwise, x: Tensor) -> Tensor:
+    """f(x) that keeps y instead of x for the backward pass."""
+    if torch.compiler.is_compiling() or not _recorded(x) or _forward_or_transformed():
+        return rung(act, 0, x)
+    y = _FromOutput.apply(x, act)
+    assert isinstance(y, Tensor)
+    return y
 
 
 def times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
@@ -136,6 +146,22 @@ class _Times(_CompiledTimes):
 # Outside of function transforms, where `Function.apply` only costs: it reads the signature anew at every call
 _apply_rung: Any = super(torch.autograd.Function, _Rung).apply  # pyright: ignore[reportAttributeAccessIssue]
 _apply_times: Any = super(torch.autograd.Function, _Times).apply  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _FromOutput(torch.autograd.Function):
+    """y_i = f(x_i), whose backward pass reads y: one tensor for both where the next layer keeps its input anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, act: Pointwise) -> Tensor:
+        ctx.act, y = act, evaluate(act, 0, x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        y, g = ctx.saved_tensors[0], grads[0]
+        wide = working(y) if y.dtype.itemsize < 4 else y
+        return (g.to(wide.dtype) * ctx.act.df_from_output(wide)).to(g.dtype), None
 
 
 class _Trained(torch.autograd.Function):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from undertow.activations.arithmetic import OutsideVocabulary, jet
-from undertow.activations.autograd import rung, slope
+from undertow.activations.autograd import Keep, rung, slope, through_output
 from undertow.activations.kinds import Numeric, through
 from undertow.activations.parameters import fits, is_numeric, is_vector
 from undertow.foundation import InputError, Reference, Registry
@@ -57,15 +57,16 @@ class Activation(ABC):
     def second_derivative(self, x: Numeric) -> Numeric:
         """f″(x); at a kink from the left."""
 
-    def layer(self, trainable: bool | None = None, channels: int = 1) -> nn.Module:
+    def layer(self, trainable: bool | None = None, channels: int = 1, keep: Keep | None = None) -> nn.Module:
         """A `torch.nn` layer of this function.
 
         `trainable`: whether the parameters are trained (by default only those that the paper trains); `channels`:
-        how many of each, one for every index of dimension 1.  The funnel needs it always: see `FReLU`.
+        how many of each, one for every index of dimension 1 (the funnel needs it always: see `FReLU`); `keep`: whether
+        the backward pass keeps x ("input") or y ("output"), by default what is as exact: see `df_from_output`.
         """
         from undertow.activations.layers.layer import layer_of
 
-        return layer_of(self, trainable, channels)
+        return layer_of(self, trainable, channels, keep)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -131,6 +132,8 @@ class Pointwise(Activation):
     """Whether torch's operations are exact to one rounding in every dtype, so that nothing wider is needed."""
     torch_autograd: ClassVar[bool] = False
     """Whether torch's own backward pass of `f` is as exact and as lean, so that it is used as it is."""
+    keeps: ClassVar[Keep] = "input"
+    """What the backward pass reads: x, or y where `df_from_output` is as good."""
 
     @abstractmethod
     def f(self, x: Tensor) -> Tensor:
@@ -143,6 +146,16 @@ class Pointwise(Activation):
         own = type(self).df is not Pointwise.df
         return differentiated(self.df, x, 1) if own else differentiated(self.f, x, 2)
 
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """f′(x) as a function of y = f(x), for a strictly monotone f; its docstring states the error.
+
+        Raises
+        ------
+        InputError
+            Where y does not tell f′.
+        """
+        raise InputError(f"keep='output' for {self.label}", "a function whose f′ follows from y", "keep='input'")
+
     def __call__(self, x: Numeric) -> Numeric:
         return through(self._seen, x)
 
@@ -152,12 +165,14 @@ class Pointwise(Activation):
     def second_derivative(self, x: Numeric) -> Numeric:
         return through(lambda t: self._derivative(t, 2), x)
 
-    def _seen(self, x: Tensor) -> Tensor:
+    def _seen(self, x: Tensor, keep: Keep | None = None) -> Tensor:
         if has_torch_function_unary(x):
-            return handle_torch_function(applied, (x,), x, self)
-        return self._value(x)
+            return handle_torch_function(applied, (x,), x, self, keep)
+        return self._value(x, keep)
 
-    def _value(self, x: Tensor) -> Tensor:
+    def _value(self, x: Tensor, keep: Keep | None = None) -> Tensor:
+        if not self.tensors and (keep or self.keeps) == "output":
+            return through_output(self, x)
         if self.torch_autograd and not self.tensors:
             return self.f(x)
         return rung(self, 0, x)
@@ -196,9 +211,9 @@ def differentiated(function: Callable[[Tensor], Tensor], x: Tensor, order: int) 
         return slope(function, x) if order == 1 else slope(lambda t: slope(function, t), x)
 
 
-def applied(x: Tensor, act: Any) -> Tensor:
+def applied(x: Tensor, act: Any, keep: Keep | None = None) -> Tensor:
     """act(x) as a torch function: what a TorchFunctionMode sees, which an autograd.Function alone would hide."""
-    return act._value(x)
+    return act._value(x) if keep is None else act._value(x, keep)
 
 
 def widened_like(x: Tensor) -> Callable[[Tensor], Tensor]:

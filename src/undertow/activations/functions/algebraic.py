@@ -47,6 +47,10 @@ class Softsign(Pointwise):
         near = x.clamp(-1.0, 1.0) / (1.0 + size)
         return torch.where(size < 1.0, near, far)
 
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """(1 − |y|)², within eps: a growing part of f′ on both sides."""
+        return (1 - y.abs()).square()
+
 
 class _InverseSquareRoot(Pointwise):
     alpha: float | Tensor

@@ -42,6 +42,11 @@ class ELU(Pointwise):
     def f(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0.0)))
 
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """1 for y > 0, y + α for y ≤ 0 (α ≥ 0), within eps · α: left of x = −1 that is a growing part of f′."""
+        require(self, "alpha", lambda alpha: alpha >= 0, "a number from 0 on where y is kept")
+        return torch.where(y > 0, 1.0, y + self.alpha)
+
 
 @activation("selu", "scaled exponential linear unit")
 class SELU(Pointwise):
@@ -68,6 +73,10 @@ class SELU(Pointwise):
 
     def f(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, SELU_SCALE * x, SELU_BOTTOM * torch.expm1(x.clamp(max=0.0)))
+
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """λ for y > 0, y + λα for y ≤ 0, within eps · λα: left of x = −1 that is a growing part of f′."""
+        return torch.where(y > 0, SELU_SCALE, y + SELU_BOTTOM)
 
 
 @activation("celu", "continuously differentiable exponential linear unit")
@@ -102,6 +111,11 @@ class CELU(Pointwise):
     def f(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0.0) / self.alpha))
 
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """1 for y > 0, y/α + 1 for y ≤ 0 (α > 0), within eps: left of x = −α that is a growing part of f′."""
+        require(self, "alpha", lambda alpha: alpha > 0, "a positive number where y is kept")
+        return torch.where(y > 0, 1.0, y / self.alpha + 1)
+
 
 @activation("exponential", "exp")
 class Exponential(Pointwise):
@@ -122,8 +136,14 @@ class Exponential(Pointwise):
         "Nelder, Wedderburn", 1972, "Generalized Linear Models. Journal of the Royal Statistical Society A 135"
     )
 
+    keeps = "output"
+
     def f(self, x: Tensor) -> Tensor:
         return torch.exp(x)
+
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """y itself: exact."""
+        return y
 
 
 @activation("soft_exponential")
@@ -165,7 +185,8 @@ class SoftExponential(Pointwise):
             return x.clone() if a == 0 else _rising(x, a) if a > 0 else _flattening(x, a)
         # a number of the right sign in each branch that isn't taken, so that its gradient is a number too
         rising, flattening = _rising(x, torch.where(a > 0, a, 1.0)), _flattening(x, torch.where(a < 0, a, -1.0), a < 0)
-        return torch.where(a > 0, rising, torch.where(a < 0, flattening, x))
+        through = x + a * (1.0 + x.clamp(-1e18, 1e18).square() / 2.0)  # x, with the gradient that moves α away from 0
+        return torch.where(a > 0, rising, torch.where(a < 0, flattening, through))
 
 
 def _rising(x: Tensor, a: float | Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from undertow.activations.base import Pointwise, activation
 from undertow.activations.numerics import step, zero
-from undertow.foundation import Reference
+from undertow.foundation import InputError, Reference
 
 
 @activation("relu", "rectified linear unit")
@@ -51,6 +51,12 @@ class _Sloped(Pointwise):
         if isinstance(x, Tensor) and not isinstance(self.slope, Tensor):
             return F.leaky_relu(x, self.slope)
         return torch.where(x > 0, x, self.slope * x)
+
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """1 for y > 0, the slope for y ≤ 0 (slope ≥ 0): exact."""
+        if not self.slope >= 0:
+            raise InputError(f"slope={self.slope} and keep='output'", "a slope from 0 on", "keep='input'")
+        return torch.where(y > 0, 1.0, self.slope).to(y.dtype)
 
     def df(self, x: Tensor) -> Tensor:
         return torch.where(x <= 0, self.slope, step(x))

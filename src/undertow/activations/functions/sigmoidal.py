@@ -37,6 +37,10 @@ class Sigmoid(Pointwise):
     def f(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
 
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """y (1 − y), within eps / 2: right of 0 that is a growing part of σ′, all of it from x = 16.6 in float32."""
+        return y * (1 - y)
+
 
 @activation("tanh", "hyperbolic tangent")
 class Tanh(Pointwise):
@@ -56,6 +60,10 @@ class Tanh(Pointwise):
 
     def f(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
+
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """(1 − y)(1 + y), within eps: a growing part of tanh′ on both sides, all of it from |x| = 9.01 in float32."""
+        return (1 - y) * (1 + y)
 
 
 @activation("weighted_tanh", presets={"lecun_tanh": {"weight": 2 / 3, "scale": 1.7159}})

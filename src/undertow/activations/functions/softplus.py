@@ -51,6 +51,10 @@ class Softplus(Pointwise):
         t = self.beta * x  # which may overflow where x doesn't
         return torch.where(t > 0, x, 0.0) + softplus(-t.abs()) / self.beta
 
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """σ(βx) = 1 − e^(−βy), within 3 ulp, for β = 1 within 2."""
+        return -torch.expm1(-self.beta * y)
+
 
 @activation("logsigmoid", "log_sigmoid")
 class LogSigmoid(Pointwise):
@@ -72,6 +76,10 @@ class LogSigmoid(Pointwise):
 
     def f(self, x: Tensor) -> Tensor:
         return -softplus(-x)  # F.logsigmoid forgets the memory format of x
+
+    def df_from_output(self, y: Tensor) -> Tensor:
+        """σ(−x) = 1 − e^y, within 2 ulp."""
+        return -torch.expm1(y)
 
 
 @activation("sqrtsoftplus", "sqrt_softplus")

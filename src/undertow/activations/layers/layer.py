@@ -7,7 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from undertow.activations.base import Activation
+from undertow.activations.autograd import Keep
+from undertow.activations.base import Activation, Pointwise
 from undertow.activations.functions.spatial import FReLU, funnel
 from undertow.activations.parameters import is_numeric
 from undertow.foundation import InputError
@@ -29,9 +30,14 @@ class ActivationLayer(nn.Module):
     channels:
         How many values of each trained parameter: one for all, or one for each index of dimension 1.  A parameter of
         k numbers has the shape (k, channels).
+    keep:
+        What the backward pass keeps, "input" or "output", for functions whose f′ follows from either; None leaves it
+        to the definition.
     """
 
-    def __init__(self, definition: Activation, trainable: bool | None = None, channels: int = 1) -> None:
+    def __init__(
+        self, definition: Activation, trainable: bool | None = None, channels: int = 1, keep: Keep | None = None
+    ) -> None:
         super().__init__()
         if channels < 1:
             raise InputError(f"channels={channels}", "a whole number from 1 on", "layer(channels=64)")
@@ -50,6 +56,7 @@ class ActivationLayer(nn.Module):
         # kept without the tensors that are Parameters of this module: one owner for each value
         floats = {n: _numbers(definition, n) for n in self.trained if n in definition.tensors}
         self._start = dataclasses.replace(definition, **floats) if floats else definition  # pyright: ignore
+        self.keep: Keep | None = keep if keep is None else _checked(keep, self.definition)
 
     @property
     def definition(self) -> Activation:
@@ -59,7 +66,11 @@ class ActivationLayer(nn.Module):
         return dataclasses.replace(self._start, **{n: getattr(self, n) for n in self.trained})  # pyright: ignore
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.definition(x)
+        definition = self.definition
+        if self.keep is None:
+            return definition(x)
+        assert isinstance(definition, Pointwise)
+        return definition._seen(x, self.keep)
 
     def extra_repr(self) -> str:
         trained = f", trained: {', '.join(self.trained)}" if self.trained else ""
@@ -112,8 +123,19 @@ class FunnelReLU(nn.Module):
         return funnel(x, self.norm(self.window(x)))
 
 
-def layer_of(definition: Activation, trainable: bool | None, channels: int) -> nn.Module:
+def _checked(keep: Keep, definition: Activation) -> Keep:
+    got, example = f"keep={keep!r} for {definition.label}", "activation('softplus').layer(keep='output')"
+    if keep not in ("input", "output") or not isinstance(definition, Pointwise):
+        raise InputError(got, "'input' or 'output' for a pointwise function", example)
+    if keep == "output":
+        if definition.tensors:
+            raise InputError(f"{got} with trained parameters", "fixed ones: theirs is a gradient that needs x", example)
+        definition.df_from_output(torch.zeros(0))  # which says what is wrong with it
+    return keep
+
+
+def layer_of(definition: Activation, trainable: bool | None, channels: int, keep: Keep | None = None) -> nn.Module:
     """The layer of any activation: the funnel has its own, all others share one."""
     if isinstance(definition, FReLU):
         return FunnelReLU(channels)
-    return ActivationLayer(definition, trainable, channels)
+    return ActivationLayer(definition, trainable, channels, keep)
