@@ -55,6 +55,25 @@ UNDERTOW_INLINE void piece(const F &f, const T *UNDERTOW_RESTRICT x, const T *UN
     }
 }
 
+// Without fused multiply-add float is worked in double: as accurate, and nothing else to keep right.
+template <template <class> class F, class T>
+struct Worked : F<T> {
+    using F<T>::F;
+};
+#ifndef UNDERTOW_FMA
+template <template <class> class F>
+struct Worked<F, float> {
+    F<double> wide;
+    explicit Worked(double parameter) : wide(parameter) {}
+    UNDERTOW_INLINE float value(float x) const { return static_cast<float>(wide.value(x)); }
+    UNDERTOW_INLINE float slope(float x) const { return static_cast<float>(wide.slope(x)); }
+    UNDERTOW_INLINE Both<float> both(float x) const {
+        const Both<double> b = wide.both(x);
+        return {static_cast<float>(b.value), static_cast<float>(b.slope)};
+    }
+};
+#endif
+
 template <class F, class T, undertow::Operation operation>
 void loop(const T *x, const T *g, T *y, T *d, std::size_t n, double parameter, bool stream) {
     const F f(parameter);
@@ -72,10 +91,25 @@ void loop(const T *x, const T *g, T *y, T *d, std::size_t n, double parameter, b
     piece<F, T, operation>(f, x + i, g + i, y + i, d + i, n - i);
 }
 
-#define UNDERTOW_LOOPS(F, T)                                                                                     \
-    {                                                                                                            \
-        loop<F<T>, T, undertow::VALUE>, loop<F<T>, T, undertow::SLOPE>, loop<F<T>, T, undertow::BOTH>,           \
-            loop<F<T>, T, undertow::TIMES_SLOPE>                                                                 \
+// What a function is where its parameter is 1, if that is simpler.
+template <template <class> class F, class T>
+struct AtOne { using type = Worked<F, T>; };
+template <class T>
+struct AtOne<Swish, T> { using type = Worked<Silu, T>; };
+template <class T>
+struct AtOne<Softplus, T> { using type = Worked<PlainSoftplus, T>; };
+
+template <template <class> class F, class T, undertow::Operation operation>
+void choose(const T *x, const T *g, T *y, T *d, std::size_t n, double parameter, bool stream) {
+    using Simple = typename AtOne<F, T>::type;
+    if (parameter == 1) return loop<Simple, T, operation>(x, g, y, d, n, parameter, stream);
+    loop<Worked<F, T>, T, operation>(x, g, y, d, n, parameter, stream);
+}
+
+#define UNDERTOW_LOOPS(F, T)                                                                            \
+    {                                                                                                   \
+        choose<F, T, undertow::VALUE>, choose<F, T, undertow::SLOPE>, choose<F, T, undertow::BOTH>,     \
+            choose<F, T, undertow::TIMES_SLOPE>                                                         \
     }
 #define UNDERTOW_KERNEL(name, F) \
     { name, UNDERTOW_LOOPS(F, float), UNDERTOW_LOOPS(F, double) }

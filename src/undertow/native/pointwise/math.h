@@ -28,23 +28,26 @@ struct Real;
 template <>
 struct Real<float> {
     using Bits = std::uint32_t;
-    static constexpr int MANTISSA = 23, BIAS = 127;
+    static constexpr int MANTISSA = 23;
     static constexpr Bits SIGN = 0x80000000u;
-    static constexpr float LIMIT = 173;  // e^−LIMIT times any x is 0, and 2^−250 is still two factors of normal numbers
-    // 1.5·2^23 + 2·BIAS: the nearest integer of what is added lands in the low bits, with the bias that `Exp` wants.
-    static constexpr float MAGIC = 0x1.8p23f + 254;
-    static constexpr Bits MAGIC_BITS = 0x4b400000u;
-    static constexpr float LN2_HI = 0x1.62e4p-1f, LN2_LO = 0x1.7f7d1cp-20f;  // 15 bits: k·LN2_HI is exact
+    static constexpr float LIMIT = 125;  // e^−LIMIT·LIMIT rounds to 0
+    // Powers of two are held times 2^100, so that one factor reaches far below the normal numbers.
+    static constexpr float DOWN = 0x1p-100f;
+    // 1.5·2^23 + bias + 100: adding it rounds to an integer n, and the low bits of the sum are the exponent of 2^(n+100).
+    static constexpr float MAGIC = 0x1.8p23f + 227;
+    static constexpr float LOG2E = 0x1.715476p0f, LN2 = 0x1.62e43p-1f;
+    static constexpr float LN2_HI = 0x1.62e4p-1f, LN2_LO = 0x1.7f7d1cp-20f;  // 15 bits: n·LN2_HI is exact
 };
 
 template <>
 struct Real<double> {
     using Bits = std::uint64_t;
-    static constexpr int MANTISSA = 52, BIAS = 1023;
+    static constexpr int MANTISSA = 52;
     static constexpr Bits SIGN = 0x8000000000000000u;
     static constexpr double LIMIT = 1400;
-    static constexpr double MAGIC = 0x1.8p52 + 2046;
-    static constexpr Bits MAGIC_BITS = 0x4338000000000000u;
+    static constexpr double DOWN = 0x1p-1000;
+    static constexpr double MAGIC = 0x1.8p52 + 2023;
+    static constexpr double LOG2E = 0x1.71547652b82fep0, LN2 = 0x1.62e42fefa39efp-1;
     static constexpr double LN2_HI = 0x1.62e42fefap-1, LN2_LO = 0x1.cf79abc9e3b3ap-40;  // 37 bits
 };
 
@@ -121,20 +124,22 @@ UNDERTOW_INLINE Pair<T> product(Pair<T> a, Pair<T> b) {
     const T p = a.hi * b.hi;
     return {p, mad(a.lo, b.hi, mad(a.hi, b.lo, product_error(a.hi, b.hi, p)))};
 }
+// 1/s = r·(1 + residual).
 template <class T>
-UNDERTOW_INLINE Pair<T> reciprocal(Pair<T> s) {
-    const T r = 1 / s.hi, p = r * s.hi;
-    return {r, r * ((1 - p) - product_error(r, s.hi, p) - r * s.lo)};
+UNDERTOW_INLINE T residual(T r, Pair<T> s) {
+#ifdef UNDERTOW_FMA
+    return mad(-r, s.lo, mad(-r, s.hi, static_cast<T>(1)));
+#else
+    const T p = r * s.hi;
+    return mad(-r, s.lo, (1 - p) - product_error(r, s.hi, p));
+#endif
 }
-// x·a, rounded once; `bounded` is x or, where x is infinite, anything finite.
-template <class T>
-UNDERTOW_INLINE T scaled(T x, Pair<T> a, T bounded) { return mad(x, a.hi, bounded * a.lo); }
 
 // A parameter given in double.
 template <class T>
-UNDERTOW_INLINE Pair<T> split(double value) {
+UNDERTOW_INLINE Pair<T> split(double value, double rest = 0) {
     const T hi = static_cast<T>(value);
-    return {hi, static_cast<T>(value - static_cast<double>(hi))};
+    return {hi, static_cast<T>(value - static_cast<double>(hi) + rest)};
 }
 
 template <class T>
@@ -152,100 +157,117 @@ UNDERTOW_INLINE double exp_tail(double r) {  // 2^−60
                       0x1.af6c4c540cec1p-26, 0x1.1f9ac962b9266p-29);
 }
 
-// e^z = (1 + P)·2^n for −LIMIT ≤ z ≤ LIMIT/2.
+// e^z = (1 + P)·2^n for −LIMIT ≤ z ≤ 0, given as z + lo.
 template <class T>
 struct Exp {
     using R = Real<T>;
-    Pair<T> fraction;  // P
-    T left, right;     // 2^n as a product, so that n may go far below the normal numbers
+    T main, rest, fraction;  // P = main + rest, |rest| < 0.07
+    T power, small;          // 2^n/DOWN, a normal number,  2^n
 
-    UNDERTOW_INLINE explicit Exp(T z, T lo = 0) {
-        const T shifted = mad(z, static_cast<T>(0x1.71547652b82fep0), R::MAGIC), k = shifted - R::MAGIC;
-        const typename R::Bits biased = bits<typename R::Bits>(shifted) - R::MAGIC_BITS, half = biased >> 1;
-        left = bits<T>(static_cast<typename R::Bits>(half << R::MANTISSA));
-        right = bits<T>(static_cast<typename R::Bits>((biased - half) << R::MANTISSA));
-        const T r0 = mad(-k, R::LN2_HI, z), t = mad(-k, R::LN2_LO, lo), r = r0 + t;
-        fraction = quick_sum(r, mad(r * r, mad(exp_tail(r), r, static_cast<T>(0.5)), (r0 - r) + t));
+    UNDERTOW_INLINE explicit Exp(T z) { finish(reduce(z)); }
+    UNDERTOW_INLINE Exp(T z, T lo) { finish(reduce(z) + lo); }
+
+    // e^z + c for c = 0, 1, −1.
+    UNDERTOW_INLINE Pair<T> plus(T c) const {
+        const Pair<T> whole = quick_sum(c, small);
+        const T s = mad(small, fraction, whole.hi);
+        return {s, mad(small, fraction, whole.hi - s) + whole.lo};
     }
-    // 1 + P, between 1/√2 and √2.
-    UNDERTOW_INLINE Pair<T> mantissa() const {
-        const Pair<T> s = quick_sum(static_cast<T>(1), fraction.hi);
-        return quick_sum(s.hi, s.lo + fraction.lo);
-    }
-    UNDERTOW_INLINE T scale(T x) const { return x * left * right; }
-    UNDERTOW_INLINE Pair<T> scale(Pair<T> x) const { return {scale(x.hi), scale(x.lo)}; }
-    UNDERTOW_INLINE T value() const { return scale(mantissa().hi); }
-    // e^z − 1 for z ≤ 0.
+    // e^z − 1 with the digits that P has lost.
     UNDERTOW_INLINE Pair<T> minus_one() const {
-        const T power = left * right;
-        const Pair<T> whole = quick_sum(static_cast<T>(-1), power);
-        const Pair<T> s = quick_sum(whole.hi, power * fraction.hi);
-        return {s.hi, s.lo + (whole.lo + power * fraction.lo)};
+        const Pair<T> s = plus(-1);
+        return {s.hi, mad(small, rest - (fraction - main), s.lo)};
+    }
+    UNDERTOW_INLINE T value() const { return mad(small, fraction, small); }
+    // x·(P + more) + its rest, |more| small.
+    UNDERTOW_INLINE T growth(Pair<T> x, T more) const { return mad(x.hi, main, mad(x.hi, rest + more, x.lo)); }
+    // x·(1 + P)·(1 + more), as a pair.
+    UNDERTOW_INLINE Pair<T> grown(Pair<T> x, T more) const {
+        const Pair<T> base = quick_sum(static_cast<T>(1), main), p = product(x.hi, base.hi);
+        return {p.hi, mad(p.hi, more, mad(x.hi, base.lo + rest, mad(x.lo, base.hi, p.lo)))};
+    }
+    // base + y·e^z/(1 + P).
+    UNDERTOW_INLINE T lift(T y, T base) const { return mad(y * power, R::DOWN, base); }
+
+  private:
+    T n;
+    UNDERTOW_INLINE T reduce(T z) {
+        const T shifted = mad(z, R::LOG2E, R::MAGIC);
+        power = bits<T>(static_cast<typename R::Bits>(bits<typename R::Bits>(shifted) << R::MANTISSA));
+        small = power * R::DOWN;
+        n = shifted - R::MAGIC;
+        return mad(-n, R::LN2_HI, z);
+    }
+    UNDERTOW_INLINE void finish(T r0) {
+        main = mad(-n, R::LN2_LO, r0);
+        const T lost = mad(-n, R::LN2_LO, r0 - main);
+        rest = mad(main * main, mad(exp_tail(main), main, static_cast<T>(0.5)), lost);
+        fraction = main + rest;
     }
 };
 
-// (log(1 + f) − f + f²/2)/f³ for −0.293 ≤ f ≤ 0.4143; the error is that of the whole logarithm.
-UNDERTOW_INLINE float log_tail(float f) {  // 2^−28
-    return polynomial(f, 0x1.555546p-2f, -0x1.ffffeep-3f, 0x1.99a4e0p-3f, -0x1.5562c8p-3f, 0x1.233976p-3f,
-                      -0x1.fb4c58p-4f, 0x1.e6020ep-4f, -0x1.e2a16ep-4f, 0x1.1b91eap-4f);
+// (log(1 + f) − f + f²/2)/f³ for −1/4 ≤ f ≤ 1/2; the error is that of the whole logarithm.
+UNDERTOW_INLINE float log_tail(float f) {  // 2^−27.3
+    return polynomial(f, 0x1.55559ep-2f, -0x1.000084p-2f, 0x1.996c34p-3f, -0x1.54ddd2p-3f, 0x1.283c4ep-3f,
+                      -0x1.0dfe30p-3f, 0x1.b1e18cp-4f, -0x1.7b6f98p-5f);
 }
-UNDERTOW_INLINE double log_tail(double f) {  // 2^−60
-    return polynomial(f, 0x1.5555555555555p-2, -0x1.0000000000008p-2, 0x1.9999999999bb1p-3, -0x1.55555555541c5p-3,
-                      0x1.249249247899ep-3, -0x1.0000000088e1bp-3, 0x1.c71c71da050b4p-4, -0x1.999999630a4ebp-4,
-                      0x1.745d13546e26dp-4, -0x1.55555a131df0ep-4, 0x1.3b1431a891855p-4, -0x1.24924ed482566p-4,
-                      0x1.1106dbbf92976p-4, -0x1.ffeac7fb438f8p-5, 0x1.e2df9fbaadc89p-5, -0x1.c90a68e5e6597p-5,
-                      0x1.a86406dff4da6p-5, -0x1.84b3678569848p-5, 0x1.95784c7931077p-5, -0x1.e0521e93906e0p-5,
-                      0x1.adad76dc5746ap-5, -0x1.61cebd642e6ebp-6);
+UNDERTOW_INLINE double log_tail(double f) {  // 2^−57.1
+    return polynomial(f, 0x1.5555555555555p-2, -0x1.fffffffffffe8p-3, 0x1.9999999999948p-3, -0x1.55555555575c2p-3,
+                      0x1.2492492499741p-3, -0x1.fffffffe110dfp-4, 0x1.c71c71beb09bfp-4, -0x1.99999a0a2fb2fp-4,
+                      0x1.745d19bab3d7ap-4, -0x1.555548ace5a68p-4, 0x1.3b134d4d29bedp-4, -0x1.2492c694ab372p-4,
+                      0x1.1119dcc66fc7cp-4, -0x1.0008fa62cc1a4p-4, 0x1.e11a1224ce8a1p-5, -0x1.c4cf7c76ac642p-5,
+                      0x1.b17a4d4a4e7a2p-5, -0x1.aeafa80c7de50p-5, 0x1.a3ed80e2b4576p-5, -0x1.538d6a28cfd3cp-5,
+                      0x1.6c9e54b2297f8p-6, -0x1.707487003f92cp-8);
 }
 
-// log(1 + e) for 0 ≤ e ≤ 1.
+// log(1 + e) for 0 ≤ e ≤ 1; above 1/2 it is log 2 + log(1 + (e − 1)/2).
 template <class T>
-UNDERTOW_INLINE Pair<T> log_one_plus(Pair<T> e) {
-    const bool upper = e.hi > static_cast<T>(0.4142);  // then log(1 + e) = log 2 + log(1 + (e − 1)/2)
-    const T half = static_cast<T>(0.5), less = e.hi - 1;
-    const T f = upper ? half * less : e.hi, lo = upper ? half * ((e.hi - (less + 1)) + e.lo) : e.lo;
-    const Pair<T> square = product(f, f), s = quick_sum(f, -half * square.hi);
-    const T rest = mad(square.hi * f, log_tail(f), mad(-half, square.lo, s.lo + mad(-f, lo, lo)));
-    const Pair<T> ln2 = split<T>(0x1.62e42fefa39efp-1), whole = quick_sum(upper ? ln2.hi : 0, s.hi);
-    const T ln2_lo = ln2.lo + static_cast<T>(sizeof(T) == 8 ? 0x1.abc9e3b39803fp-56 : 0);
-    return {whole.hi, whole.lo + (rest + (upper ? ln2_lo : 0))};
+UNDERTOW_INLINE T log_one_plus(Pair<T> e) {
+    constexpr T half = static_cast<T>(0.5);
+    const bool upper = e.hi > half;
+    const T f = upper ? mad(half, e.hi, -half) : e.hi;
+    const T lo = mad(-half * e.hi, e.lo, e.lo);  // e.lo/(1 + e), nearly
+    return f + mad(f * f, mad(log_tail(f), f, -half), lo) + (upper ? Real<T>::LN2 : 0);
 }
 
-// (a + 1)·e^{a²/2}·Q(a) with Q(a) = erfc(a/√2)/2, as c + m·p(m) in m = (a − K)/(a + K).
+// (a + K)·e^{a²/2}·Q(a), Q(a) = erfc(a/√2)/2, as c + m·(slope + m·p(m)) in m = (a − M)/(a + K).
 template <class T>
 struct Tail;
 template <>
-struct Tail<float> {  // 0 ≤ a ≤ 14.7: 2^−26.7
-    static constexpr float K = 4, END = 14.7f;
-    static constexpr Pair<float> CENTRE = {0x1.e361eap-2f, 0x1.d5dbcap-28f};
-    static UNDERTOW_INLINE float tail(float m) {
-        return polynomial(m, -0x1.8c18f0p-4f, 0x1.cabd24p-7f, 0x1.d494fep-6f, -0x1.07c2a2p-5f, 0x1.25eeb8p-6f,
-                          -0x1.47f48ap-8f, -0x1.3e615cp-12f, 0x1.6b1cf2p-11f, -0x1.ff78a0p-15f, -0x1.2d02fep-14f);
+struct Tail<float> {  // 0 ≤ a ≤ 14.5: 2^−29.6
+    static constexpr float K = 3, M = 2, END = 14.5f;
+    static constexpr Pair<float> CENTRE = {0x1.ae5754p-1f, -0x1.407a44p-28f};
+    static constexpr float SLOPE = -0x1.74b576p-1f;
+    static UNDERTOW_INLINE float rest(float m) {
+        return polynomial(m, 0x1.7882ccp-2f, -0x1.01149ap-4f, -0x1.194d96p-5f, 0x1.97f992p-7f,
+                          0x1.a03e50p-8f, -0x1.d8de14p-10f, -0x1.b167180p-10f, 0x1.d8f8b6p-14f, 0x1.68060ap-12f);
     }
 };
 template <>
-struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−56.7
-    static constexpr double K = 5, END = 38.9;
-    static constexpr Pair<double> CENTRE = {0x1.d8979b0f2b39dp-2, 0x1.b7b4434c49aa3p-56};
-    static UNDERTOW_INLINE double tail(double m) {
-        return polynomial(m, -0x1.76ff86859eb14p-4, 0x1.fc66cc64a1454p-6, 0x1.47c1d03054855p-7, -0x1.b08e0007b68e1p-6,
-                          0x1.92037bab47999p-6, -0x1.f11aab02b5eeep-7, 0x1.ab6d038d33a61p-8, -0x1.b75f4fa0ffd24p-10,
-                          0x1.0571a380e412fp-17, 0x1.7e61e835da6c8p-13, -0x1.c1b1c88bd8ba4p-15, -0x1.4c0fd37d08745p-17,
-                          0x1.3003aefc56164p-17, -0x1.2c39477d20dfep-24, -0x1.5f357a252aabap-20, 0x1.10761a89896dbp-23,
-                          0x1.a77a2299e1c8ap-23, -0x1.ac9567d108a01p-26, -0x1.0d3a4fc31b6a2p-25, 0x1.6b7013145951fp-29,
-                          0x1.281f37078a850p-28, 0x1.aadaee1f9ee81p-36, -0x1.2e25a6622fbe7p-32);
+struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−55.5
+    static constexpr double K = 6, M = 6, END = 38.9;
+    static constexpr Pair<double> CENTRE = {0x1.8e010d2b8a0eap-1, -0x1.dee4f0243aaa2p-55};
+    static constexpr double SLOPE = -0x1.66eaa7d09640ep-1;
+    static UNDERTOW_INLINE double rest(double m) {
+        return polynomial(m, 0x1.234fe3fd925c2p-1, -0x1.a7d6577269c54p-2,
+                          0x1.1267d7383d8bep-2, -0x1.38b069dbb39c2p-3, 0x1.33e777760ac59p-4, -0x1.fba9d530b60e3p-6,
+                          0x1.48a83bce38d76p-7, -0x1.1764cd563cff8p-9, 0x1.13bbed4ded5b7p-15, 0x1.7c57227535456p-13,
+                          -0x1.0f972d4438b7ep-14, 0x1.20b9d94a90750p-20, 0x1.c8259700a0bffp-18, -0x1.e319a4fedeaf6p-20,
+                          -0x1.cefe86e2e96e2p-22, 0x1.4d3180fa98d26p-22, 0x1.54aac1580b4bbp-27, -0x1.713df30ef94f1p-25,
+                          0x1.025540216b49fp-37, 0x1.45472bd25e075p-28, 0x1.7f8f61c67f7cep-31);
     }
 };
 
 // e^{a²/2}·Q(a) for 0 ≤ a ≤ END.
 template <class T>
 UNDERTOW_INLINE Pair<T> scaled_tail(T a) {
-    const Pair<T> one = sum(a, static_cast<T>(1));
-    const T k = a + Tail<T>::K, r = 1 / (one.hi * k), inverse = r * k, m = (a - Tail<T>::K) * (r * one.hi);
-    const T p = inverse * one.hi;
-    const T lo = inverse * ((1 - p) - product_error(inverse, one.hi, p) - inverse * one.lo);
-    Pair<T> w = quick_sum(Tail<T>::CENTRE.hi, mad(Tail<T>::tail(m), m, Tail<T>::CENTRE.lo));
-    return product(w, Pair<T>{inverse, lo});
+    const Pair<T> s = quick_sum(Tail<T>::K, a);
+    const T r = 1 / s.hi, e = residual(r, s), m0 = mad(-(Tail<T>::K + Tail<T>::M), r, static_cast<T>(1));
+    const T m = mad(m0 - 1, e, m0);
+    const Pair<T> t = product(quick_sum(Tail<T>::SLOPE, Tail<T>::rest(m) * m), m);
+    const Pair<T> w = quick_sum(Tail<T>::CENTRE.hi, t.hi);
+    const Pair<T> g = product(Pair<T>{w.hi, w.lo + (t.lo + Tail<T>::CENTRE.lo)}, r);
+    return {g.hi, mad(g.hi, e, g.lo)};
 }
 
 }  // namespace UNDERTOW_ISA

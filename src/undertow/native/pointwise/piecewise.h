@@ -42,7 +42,8 @@ struct LeakyRelu : Separately<LeakyRelu<T>, T> {
     Pair<T> s;
     explicit LeakyRelu(double slope) : s(split<T>(slope)) {}
     UNDERTOW_INLINE T value(T x) const {
-        return x > 0 ? x : scaled(x, s, at_least(x, std::numeric_limits<T>::lowest()));
+        const T finite = at_least(x, std::numeric_limits<T>::lowest());
+        return x > 0 ? x : mad(x, s.hi, finite * s.lo);
     }
     UNDERTOW_INLINE T slope(T x) const { return x > 0 ? 1 : (x <= 0 ? s.hi : x); }
 };
@@ -88,13 +89,13 @@ struct Softsign {
         constexpr T most = static_cast<T>(sizeof(T) == 4 ? 0x1p100 : 0x1p600);
         return at_least(at_most(x, most), -most);
     }
-    static UNDERTOW_INLINE Pair<T> inverse(T x) { return reciprocal(sum(absolute(x), static_cast<T>(1))); }
     UNDERTOW_INLINE T value(T x) const { return both(x).value; }
     UNDERTOW_INLINE T slope(T x) const { return both(x).slope; }
     UNDERTOW_INLINE Both<T> both(T x) const {
         const T c = bound(x);
-        const Pair<T> r = inverse(c);
-        return {scaled(c, r, c), product(r, r).value()};
+        const Pair<T> s = sum(absolute(c), static_cast<T>(1));
+        const T r = 1 / s.hi, error = residual(r, s), y = c * r, d = r * r;
+        return {mad(y, error, y), mad(d, error + error, d)};
     }
 };
 
