@@ -166,13 +166,12 @@ class Pointwise(Activation):
         return through(lambda t: self._derivative(t, 2), x)
 
     def _seen(self, x: Tensor, keep: Keep | None = None) -> Tensor:
+        keep = keep or ("input" if self.tensors else self.keeps)
         if has_torch_function_unary(x):
             return handle_torch_function(applied, (x,), x, self, keep)
-        return self._value(x, keep)
+        return applied(x, self, keep)
 
-    def _value(self, x: Tensor, keep: Keep | None = None) -> Tensor:
-        if not self.tensors and (keep or self.keeps) == "output":
-            return through_output(self, x)
+    def _value(self, x: Tensor) -> Tensor:
         if self.torch_autograd and not self.tensors:
             return self.f(x)
         return rung(self, 0, x)
@@ -211,9 +210,9 @@ def differentiated(function: Callable[[Tensor], Tensor], x: Tensor, order: int) 
         return slope(function, x) if order == 1 else slope(lambda t: slope(function, t), x)
 
 
-def applied(x: Tensor, act: Any, keep: Keep | None = None) -> Tensor:
+def applied(x: Tensor, act: Any, keep: Keep = "input") -> Tensor:
     """act(x) as a torch function: what a TorchFunctionMode sees, which an autograd.Function alone would hide."""
-    return act._value(x) if keep is None else act._value(x, keep)
+    return through_output(act, x) if keep == "output" else act._value(x)
 
 
 def widened_like(x: Tensor) -> Callable[[Tensor], Tensor]:
