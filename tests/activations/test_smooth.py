@@ -206,6 +206,14 @@ def test_ends(name, dtype):
     assert act.second_derivative(ends).tolist() == pytest.approx([0, bend])
 
 
+def test_ends_with_other_parameters():
+    assert activation("xielu", alpha_n=0.5, beta=0.5)(-INF) == -0.5
+    assert activation("acon_c", p1=0.5, p2=-0.25)(-INF) == INF
+    assert activation("swish", beta=-1.0)(torch.tensor([-INF, INF])).tolist() == [-INF, 0]
+    assert activation("softplus", beta=-1.0)(torch.tensor([-INF, INF])).tolist() == [-INF, 0]
+    assert activation("softplus", beta=2.0)(1.7e308) == 1.7e308, "2x overflows, the function does not"
+
+
 @pytest.mark.parametrize(
     ("name", "at", "dip"),
     [
@@ -250,6 +258,7 @@ def test_approximations_of_gelu_are_as_far_off_as_they_say():
     [
         ("softplus", {"beta": 0.0}),
         ("celu", {"alpha": 0.0}),
+        ("celu", {"alpha": -1.0}),
         ("squareplus", {"b": 0.0}),
         ("isru", {"alpha": -1.0}),
         ("isrlu", {"alpha": 0.0}),
@@ -293,7 +302,10 @@ def test_soft_exponential_trains_through_zero(alpha):
     x = torch.tensor([0.0, 0.5, 2.0, -0.1], requires_grad=True)
     layer(x).sum().backward()
     assert x.grad.isfinite().all()
-    assert layer.alpha.grad.isfinite().all()
+    # the derivative by α where α is 0, as a limit from either side
+    expected = (1 + x.detach().square() / 2).sum().item() if alpha == 0 else layer.alpha.grad.item()
+    assert layer.alpha.grad.item() == pytest.approx(expected, rel=1e-6)
+    assert layer.alpha.grad.item() > 0
 
 
 @pytest.mark.parametrize("name", SMOOTH)

@@ -103,5 +103,7 @@ class XIELU(Pointwise):
 
     def f(self, x: Tensor) -> Tensor:
         above, below = x.clamp(min=0.0), x.clamp(max=0.0)
-        left = self.alpha_n * torch.expm1(below) + (self.beta - self.alpha_n) * below
+        left, slope = self.alpha_n * torch.expm1(below), self.beta - self.alpha_n
+        if isinstance(slope, Tensor) or slope != 0:  # a line of slope 0 would be NaN at −∞
+            left = left + slope * below
         return torch.where(x > 0, (self.alpha_p * above + self.beta) * above, left)

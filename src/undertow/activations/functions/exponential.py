@@ -88,7 +88,7 @@ class CELU(Pointwise):
     Raises
     ------
     InputError
-        For α = 0.
+        For α that is not positive.
 
     References
     ----------
@@ -106,7 +106,7 @@ class CELU(Pointwise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "alpha", lambda alpha: alpha != 0, "a number other than 0")
+        require(self, "alpha", lambda alpha: alpha > 0, "a positive number")
 
     def f(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.alpha * torch.expm1(x.clamp(max=0.0) / self.alpha))
