@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from undertow.activations import Activation, Custom, activation, names
+from undertow.activations import ACTIVATIONS, Activation, Custom, activation, define, names
 from undertow.foundation import knows, language
 from undertow.foundation.messages import catalogue
-from undertow.report.activations import datasheet
+from undertow.report.activations import datasheet, facts, families
 from undertow.report.activations.advice import avoid, use
 from undertow.report.activations.page import gallery, page, write_pages
 
@@ -99,12 +100,26 @@ def test_what_is_not_written_follows_from_what_was_measured() -> None:
     assert "f jumps" in said(lambda x: torch.where(x > 0, x + 1, x), 0.0)[1]
 
 
-def test_a_function_of_the_users_own_has_a_page() -> None:
-    text = page(Custom("own", torch.square))
-    assert text.startswith("# own\n\n<img")
-    assert "| range of f | 0 … ∞ |" in text
+@pytest.fixture
+def own() -> Iterator[Custom]:
+    yield define("own bump", lambda x: torch.exp(-x * x), formula=r"e^{-x^2}")
+    ACTIVATIONS.remove("own bump")
+
+
+def test_a_function_of_the_users_own_has_all_of_this(own: Custom) -> None:
+    text = page(own)
+    assert text.startswith("# own bump\n\n<img")
+    assert "```math\ne^{-x^2}\n```" in text
+    assert "| range of f | 0 … 1 |" in text
+    assert "| extrema of f | maximum 1 at 0 |" in text
+    assert "| inflections at | −0.707107, 0.707107 |" in text
     with language("ko"):
-        assert "| f의 범위 | 0 … ∞ |" in page(Custom("own", torch.square))
+        assert "| f의 범위 | 0 … 1 |" in page(own)
+    said = facts(datasheet(activation("own-bump")))
+    assert said["family"] == "custom"
+    assert "parameters" not in said
+    assert families()["custom"] == ["own bump"]
+    assert datasheet(own).as_data()["landmarks"]["zeros"] == []
 
 
 def test_what_is_written_is_what_is_committed_and_accuracies_have_a_place(tmp_path: Path) -> None:
@@ -112,8 +127,10 @@ def test_what_is_written_is_what_is_committed_and_accuracies_have_a_place(tmp_pa
     files = write_pages(tmp_path, {"tanh": table})
     committed = {path.relative_to(PAGES) for path in PAGES.rglob("*") if path.is_file()}
     assert {path.relative_to(tmp_path) for path in files} == committed, "run `make docs`"
-    assert f"## Accuracy\n\n{table}" in (tmp_path / "tanh.md").read_text(encoding="utf-8")
-    assert f"## 정확도\n\n{table}" in (tmp_path / "ko" / "tanh.md").read_text(encoding="utf-8")
+    assert f"](../accuracy.md).\n\n{table}" in (tmp_path / "tanh.md").read_text(encoding="utf-8")
+    assert f"](../../accuracy.md)에 있습니다(영어).\n\n{table}" in (tmp_path / "ko" / "tanh.md").read_text(
+        encoding="utf-8"
+    )
     assert "Accuracy" not in (tmp_path / "relu.md").read_text(encoding="utf-8")
 
 

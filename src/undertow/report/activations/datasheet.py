@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from undertow.activations import Activation, Landmarks, Pointwise, Traits, activation, landmarks, names, traits
+from undertow.activations import Activation, Custom, Landmarks, Pointwise, Traits, activation, landmarks, names, traits
 from undertow.theory import Moments, moments
 
 
@@ -37,9 +37,16 @@ class Datasheet:
 
     @property
     def definition(self) -> str:
-        """The formula in plain text: the first paragraph of the docstring."""
+        """The formula in plain text: the first paragraph of the docstring; a user's own has its LaTeX."""
+        if isinstance(self.act, Custom):
+            return self.act.formula
         paragraph = inspect.cleandoc(type(self.act).__doc__ or "").partition("\n\n")[0]
         return " ".join(paragraph.replace("`", "").split()).rstrip(".")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The numbers that shape the function; a user's own has none besides itself."""
+        return {} if isinstance(self.act, Custom) else self.act.parameters
 
     def as_data(self) -> dict[str, Any]:
         """Everything as what JSON has: infinities are the strings "inf" and "-inf", NaN is null."""
@@ -49,7 +56,7 @@ class Datasheet:
             "family": self.family,
             "aliases": list(act.aliases),
             "presets": {name: dict(values) for name, values in act.presets.items()},
-            "parameters": act.parameters,
+            "parameters": self.parameters,
             "definition": self.definition,
             "formula": act.formula,
             "derivative_formula": act.derivative_formula,

@@ -41,7 +41,7 @@ def page(act: Activation, accuracies: Mapping[str, str] | None = None) -> str:
         _section("properties", _table(said, PROPERTIES)),
         _section("slope", _table(said, SLOPE)),
         _section("gaussian", say("activations.page.gaussian_text"), _table(said, GAUSSIAN)),
-        _section("accuracy", (accuracies or {}).get(act.name, "")),
+        _section("accuracy", _accuracy_text(), (accuracies or {}).get(act.name, "")),
         _section("code", _code(act)),
         _section("paper", _reference(act)),
         say("activations.page.generated"),
@@ -118,8 +118,10 @@ def _figure(name: str, width: int) -> str:
 
 
 def _section(name: str, *parts: str) -> str:
-    there = [part for part in parts if part]
-    return "\n\n".join([f"## {say(f'activations.page.{name}')}", *there]) if parts and there[-1:] == [parts[-1]] else ""
+    """The parts under their heading; nothing where the last, which the others lead up to, is empty."""
+    if not parts or not parts[-1]:
+        return ""
+    return "\n\n".join([f"## {say(f'activations.page.{name}')}", *(part for part in parts if part)])
 
 
 def _formulas(act: Activation) -> list[str]:
@@ -136,6 +138,10 @@ def _table(said: Mapping[str, str], chosen: Iterable[str]) -> str:
     rows = [f"| {_escaped(title(fact))} | {_escaped(said[fact])} |" for fact in chosen if fact in said]
     head = f"| {say('activations.page.fact')} | {say('activations.page.value')} |\n| --- | --- |"
     return "\n".join([head, *rows]) if rows else ""
+
+
+def _accuracy_text() -> str:
+    return say("activations.page.accuracy_text", link=("../../" if _translated() else "../") + "accuracy.md")
 
 
 def _code(act: Activation) -> str:

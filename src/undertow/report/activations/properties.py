@@ -28,7 +28,7 @@ def _measured(name: str, holds: Callable[[Traits, Landmarks, Gaussian], bool]) -
 
 PROPERTIES.add("pointwise", lambda sheet: sheet.traits is not None)
 PROPERTIES.add("learnable", lambda sheet: bool(sheet.act.learned))
-PROPERTIES.add("parameters", lambda sheet: bool(sheet.act.parameters))
+PROPERTIES.add("parameters", lambda sheet: bool(sheet.parameters))
 _measured("monotone", lambda t, m, g: t.monotone)
 _measured("invertible", lambda t, m, g: m.strict)
 _measured("bounded", lambda t, m, g: t.bounded)

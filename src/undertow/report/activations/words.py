@@ -34,9 +34,9 @@ def _written(sheet: Datasheet) -> dict[str, str]:
     act = sheet.act
     return {
         "name": act.label,
-        "family": "" if isinstance(act, Custom) else sheet.family,
+        "family": sheet.family,
         "aliases": ", ".join((*act.aliases, *act.presets)),
-        "parameters": ", ".join(f"{name} = {value}" for name, value in act.parameters.items()),
+        "parameters": ", ".join(f"{name} = {value}" for name, value in sheet.parameters.items()),
         "definition": "" if isinstance(act, Custom) else sheet.definition,
         "formula": act.formula,
         "derivative": act.derivative_formula,
