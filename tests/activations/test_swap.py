@@ -178,6 +178,20 @@ def test_functions_held_by_layers_of_torch_are_listed():
     assert [(c.path, c.where) for c in swap(net, "*", "silu").functional] == [("1", ".activation")]
 
 
+def test_layers_of_torch_are_not_called_unseen():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.act, self.coder = nn.BatchNorm1d(4), nn.ReLU(), nn.TransformerEncoderLayer(4, 2, 8)
+
+        def forward(self, x):
+            return self.act(self.norm(x)) if x.sum() > 0 else self.coder(x)
+
+    account = swap(Branching(), "relu", "silu")
+    assert [u.path for u in account.unseen] == [""]
+    assert [c.path for c in account.functional] == ["coder"]
+
+
 def test_the_account_in_words():
     net = Net()
     text = str(swap(net, "relu", "silu"))

@@ -50,7 +50,9 @@ def _look(module: nn.Module, path: str, found: Functional, seen: set[nn.Module])
     if module in seen or of_module(module) is not None or type(module).__module__.startswith("undertow."):
         return
     seen.add(module)
-    if type(module).forward is not nn.Module.forward:  # a ModuleList has none
+    if _is_layer_of_torch(module):
+        found.calls += _held(module, path)
+    elif type(module).forward is not nn.Module.forward:  # a ModuleList has none
         try:
             graph = traced(module)
         except Untraceable as error:
@@ -59,11 +61,16 @@ def _look(module: nn.Module, path: str, found: Functional, seen: set[nn.Module])
         else:
             found.calls += [_called(match, path) for match in recognise_graph(graph) if not _is_module(match)]
             for name, inner in module.named_modules(prefix=path):
-                if inner is not module and type(inner).__module__.startswith("torch.nn."):  # one node of the graph
+                if _is_layer_of_torch(inner):  # one node of the graph
                     found.calls += _held(inner, name)
             return
     for name, child in module.named_children():
         _look(child, f"{path}.{name}" if path else name, found, seen)
+
+
+def _is_layer_of_torch(module: nn.Module) -> bool:
+    home = type(module).__module__
+    return home.startswith("torch.nn.") and not home.endswith(".container")
 
 
 def _is_module(match: Match) -> bool:

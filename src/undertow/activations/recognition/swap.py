@@ -19,6 +19,10 @@ from undertow.activations.recognition.modules import of_module
 from undertow.foundation import InputError, say
 
 
+SHOWN = 3
+"""Modules named for each reason why they can't be traced; the account has them all.  Ours."""
+
+
 class Replaced(NamedTuple):
     """One place where a module was put in another's."""
 
@@ -70,7 +74,9 @@ class Swap:
             by_reason: dict[str, list[str]] = {}
             for path, reason in self.unseen:
                 by_reason.setdefault(reason.split(". ")[0], []).append(path or say("swap.model"))
-            yield from (f"  {', '.join(paths)}: {reason}" for reason, paths in by_reason.items())
+            for reason, paths in by_reason.items():
+                more = f" … ({len(paths)})" if len(paths) > SHOWN else ""
+                yield f"  {', '.join(paths[:SHOWN])}{more}: {reason}"
 
 
 def swap(
