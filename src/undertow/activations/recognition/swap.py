@@ -18,7 +18,6 @@ from undertow.activations.recognition.graph import of_function
 from undertow.activations.recognition.modules import of_module
 from undertow.foundation import InputError, say
 
-
 SHOWN = 3
 """Modules named for each reason why they can't be traced; the account has them all.  Ours."""
 
