@@ -18,7 +18,7 @@ from undertow.activations.arithmetic.vocabulary import Duck, OutsideVocabulary
 
 UPPER = -(1 << 27)
 """Keeps 26 bits of a float64's significand; the other 27 are the difference, and the products of halves are exact."""
-CHUNK = 1 << 15
+CHUNK = 1 << 14
 """Values at a time: a hundred tensors of them stay in the cache.  Our choice."""
 
 
