@@ -1,7 +1,8 @@
 """Elementary functions in float32 from + − × ÷ √ and bits, so that a GPU and Triton's interpreter compute the same.
 
 Triton's own exp and log on NVIDIA GPUs are approximations (|x| · 2⁻²³ relative, and absolute near ln 1 = 0), and its
-interpreter has no expm1, log1p, tanh or erfc.  NaN passes through all; limits at ±∞ are exact.  The polynomials are
+interpreter has no expm1, log1p, tanh or erfc.  They serve where `fast` says that the result is rounded to 16 bits:
+to 1e-5, at a third of the instructions.  NaN passes through all; limits at ±∞ are exact.  The polynomials are
 minimax, by `tools/fit_polynomials.py`.
 """
 
@@ -13,7 +14,7 @@ import triton.language as tl
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN2_HIGH = tl.constexpr(0.693359375)  # 9 bits: exact times any exponent
 LN2_LOW = tl.constexpr(-2.1219444005469057e-4)
-MAGIC = tl.constexpr(12582912.0)  # 1.5 · 2²³: adding it rounds to an integer, found in the low bits of the sum
+MAGIC = tl.constexpr(12582912.0)  # 1.5 · 2²³: adding it rounds to a whole number, found in the low bits of the sum
 MAGIC_BITS = tl.constexpr(0x4B400000)
 SQRT_HALF_BITS = tl.constexpr(0x3F3504F3)
 
@@ -71,13 +72,13 @@ def atan_rest(s):
 
 @triton.jit
 def power_of_two(n):
-    """2ⁿ for −126 ≤ n ≤ 127."""
+    """2ⁿ for −126 ≤ n ≤ 127; the GPU's own exp2 flushes subnormal results to 0."""
     return ((n + 127) << 23).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def reduced(x):
-    """n and r with x = n ln 2 + r, |r| ≤ ln 2 / 2."""
+    """A whole n and r with x = n ln 2 + r, |r| ≤ ln 2 / 2."""
     shifted = x * LOG2_E + MAGIC
     k = shifted - MAGIC
     n = shifted.to(tl.int32, bitcast=True) - MAGIC_BITS
@@ -90,20 +91,24 @@ def exp_of_sum(x, rest):
     n, r = reduced(minimum(maximum(x, -104.0), 89.0))
     r += rest
     y = (r + r * r * exp_rest(r)) + 1.0
-    half = n >> 1  # in two steps: 2ⁿ may be subnormal
+    half = n >> 1  # in two steps: 2ⁿ may be subnormal, or too large by itself
     return y * power_of_two(half) * power_of_two(n - half)
 
 
 @triton.jit
-def exp(x):
-    return exp_of_sum(x, 0.0)
+def exp(x, fast: tl.constexpr):
+    return tl.exp(x) if fast else exp_of_sum(x, 0.0)
 
 
 @triton.jit
-def expm1(x):
-    n, r = reduced(minimum(maximum(x, -26.0), 89.0))
-    half = power_of_two(n - 1)
-    return (half * (r + r * r * exp_rest(r)) + (half - 0.5)) * 2.0
+def expm1(x, fast: tl.constexpr):
+    if fast:
+        y = tl.where(tl.abs(x) < 0.34, x + x * x * exp_rest(x), tl.exp(x) - 1.0)
+    else:
+        n, r = reduced(minimum(maximum(x, -26.0), 89.0))
+        half = power_of_two(n - 1)
+        y = (half * (r + r * r * exp_rest(r)) + (half - 0.5)) * 2.0
+    return y
 
 
 @triton.jit
@@ -127,26 +132,31 @@ def log(x):
 
 
 @triton.jit
-def log1p(x):
+def log1p(x, fast: tl.constexpr):
     u = 1.0 + x
-    rest = tl.where(x < 1.0, x - (u - 1.0), 1.0 - (u - x))  # what 1 + x has lost
-    return log_of_sum(u, tl.where(tl.abs(rest) <= 1.0, ratio(rest, u), 0.0))
+    if fast:
+        near = x - x * x * (0.5 - x * (0.33333334 - x * (0.25 - x * 0.2)))
+        y = tl.where(tl.abs(x) < 0.06, near, tl.log(u))
+    else:
+        rest = tl.where(x < 1.0, x - (u - 1.0), 1.0 - (u - x))  # what 1 + x has lost
+        y = log_of_sum(u, tl.where(tl.abs(rest) <= 1.0, ratio(rest, u), 0.0))
+    return y
 
 
 @triton.jit
-def sigmoid(x):
-    e = exp(-tl.abs(x))
+def sigmoid(x, fast: tl.constexpr):
+    e = exp(-tl.abs(x), fast)
     return ratio(tl.where(x < 0.0, e, 1.0), 1.0 + e)
 
 
 @triton.jit
-def softplus(x):
-    return maximum(x, 0.0) + log1p(exp(-tl.abs(x)))
+def softplus(x, fast: tl.constexpr):
+    return maximum(x, 0.0) + log1p(exp(-tl.abs(x), fast), fast)
 
 
 @triton.jit
-def log_sigmoid(x):
-    return minimum(x, 0.0) - log1p(exp(-tl.abs(x)))
+def log_sigmoid(x, fast: tl.constexpr):
+    return minimum(x, 0.0) - log1p(exp(-tl.abs(x), fast), fast)
 
 
 @triton.jit
@@ -155,58 +165,64 @@ def with_sign(size, x):
 
 
 @triton.jit
-def tanh(x):
-    e = expm1(-2.0 * tl.abs(x))
+def tanh(x, fast: tl.constexpr):
+    e = expm1(-2.0 * tl.abs(x), fast)
     return tl.where(x == 0.0, x, with_sign(ratio(-e, 2.0 + e), x))
 
 
 @triton.jit
-def sinh(x):
+def sinh(x, fast: tl.constexpr):
     size = tl.abs(x)
-    e = expm1(minimum(size, 88.0))
-    half = exp(0.5 * size)
-    y = tl.where(size < 88.0, 0.5 * (e + ratio(e, 1.0 + e)), half * 0.5 * half)
+    e = expm1(minimum(size, 87.0), fast)
+    half = exp(0.5 * size, fast)
+    y = tl.where(size < 87.0, 0.5 * (e + ratio(e, 1.0 + e)), half * 0.5 * half)
     return tl.where(x == 0.0, x, with_sign(y, x))
 
 
 @triton.jit
-def cosh(x):
-    half = exp(0.5 * tl.abs(x))
+def cosh(x, fast: tl.constexpr):
+    half = exp(0.5 * tl.abs(x), fast)
     return half * 0.5 * half + ratio(ratio(0.5, half), half)
 
 
 @triton.jit
-def asinh(x):
+def asinh(x, fast: tl.constexpr):
     size = tl.abs(x)
     near = minimum(size, 1e4)
     square = near * near
-    y = log1p(near + ratio(square, 1.0 + tl.sqrt_rn(1.0 + square)))
+    y = log1p(near + ratio(square, 1.0 + tl.sqrt_rn(1.0 + square)), fast)
     y = tl.where(size > 1e4, log(size) + 0.6931471805599453, y)
     return tl.where(x == 0.0, x, with_sign(y, x))
 
 
 @triton.jit
-def erfc_of_size(z):
+def erfc_of_size(z, fast: tl.constexpr):
     """erfc z for z ≥ 0, relative to itself in the tail."""
     z = minimum(z, 10.5)
     t = ratio(z - 4.0, z + 4.0)
     scaled = ratio(erfc_rest(t), 1.0 + 2.0 * z)  # erfc(z) e^(z²)
-    high = (z.to(tl.int32, bitcast=True) & 0x7FFFF000).to(tl.float32, bitcast=True)  # 12 bits: its square is exact
-    return exp_of_sum(-high * high, -(z - high) * (z + high)) * scaled
+    if fast:
+        tail = tl.exp(-z * z)
+    else:
+        high = (z.to(tl.int32, bitcast=True) & 0x7FFFF000).to(tl.float32, bitcast=True)  # 12 bits: its square is exact
+        tail = exp_of_sum(-high * high, -(z - high) * (z + high))
+    return tail * scaled
 
 
 @triton.jit
-def erfc(x):
+def erfc(x, fast: tl.constexpr):
     size = tl.abs(x)
-    y = erfc_of_size(size)
-    near = 1.0 - (x + x * erf_rest(x * x))
-    return tl.where(size < 0.5, near, tl.where(x < 0.0, 2.0 - y, y))
+    y = erfc_of_size(size, fast)
+    y = tl.where(x < 0.0, 2.0 - y, y)
+    if not fast:
+        y = tl.where(size < 0.5, 1.0 - (x + x * erf_rest(x * x)), y)
+    return y
 
 
 @triton.jit
-def erf(x):
+def erf(x, fast: tl.constexpr):
     size = tl.abs(x)
-    far = with_sign(1.0 - erfc_of_size(size), x)
+    far = with_sign(1.0 - erfc_of_size(size, fast), x)
     return tl.where(size < 1.0, x + x * erf_rest(x * x), far)
 
 

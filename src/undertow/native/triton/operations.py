@@ -37,15 +37,14 @@ SPELLED = {
     "clamp_min": "maths.maximum({}, {})",
     "clamp_max": "maths.minimum({}, {})",
 }
-HELPED = (
-    *("exp", "expm1", "log", "log1p", "sigmoid", "tanh", "sinh", "cosh", "asinh", "erf", "erfc", "atan"),
-    *("sign", "softplus", "maximum", "minimum"),
-)
-"""Functions of `mathematics` under their own names."""
+HELPED = (*("exp", "expm1", "log1p", "sigmoid", "tanh", "sinh", "cosh", "asinh", "erf", "erfc", "softplus"),)
+"""Functions of `mathematics` under their own names, which take FAST."""
+PLAIN = "log", "atan", "sign", "maximum", "minimum"
+"""Those that don't."""
 SAME = "clone", "detach", "alias", "lift_fresh_copy", "_to_copy", "contiguous"
 """Operations that change no value."""
 FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "full_like": None, "full": None, "scalar_tensor": None}
 """Operations that give one number everywhere; None where the number is an argument."""
 OTHER = "clamp", "pow", "log_sigmoid_forward", "softplus"
-KEPT = frozenset((*SPELLED, *HELPED, *SAME, *FILLED, *OTHER))
+KEPT = frozenset((*SPELLED, *HELPED, *PLAIN, *SAME, *FILLED, *OTHER))
 """Operations that tracing leaves whole."""

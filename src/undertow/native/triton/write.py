@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from undertow.native.triton.operations import FILLED, HELPED, SAME, SPELLED
+from undertow.native.triton.operations import FILLED, HELPED, PLAIN, SAME, SPELLED
 from undertow.native.triton.trace import Unsupported, trace
 
 HEADER = """\
@@ -21,7 +21,7 @@ from undertow.native.triton import mathematics as maths
 
 
 @triton.jit
-def kernel({arguments}, count, BLOCK: tl.constexpr):
+def kernel({arguments}, count, BLOCK: tl.constexpr, FAST: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < count
     x = tl.load(x_at + i, mask=inside).to(tl.float32)
@@ -43,8 +43,8 @@ def generate(*functions: Callable[[Tensor], Tensor], times: bool = False) -> str
     Returns
     -------
     str
-        A module with one function, `kernel(x_at, [g_at], y0_at, ..., count, BLOCK)`: pointers to memory in one
-        order, of float32, float16 or bfloat16.  Computed in float32 and rounded once.
+        A module with one function, `kernel(x_at, [g_at], y0_at, ..., count, BLOCK, FAST)`: pointers to memory in
+        one order, of float32, float16 or bfloat16.  Computed in float32 and rounded once; FAST: to 1e-5.
 
     Raises
     ------
@@ -108,6 +108,8 @@ class _Writer:
         if name in SPELLED:
             return self._named(SPELLED[name].format(*arguments))
         if name in HELPED:
+            return self._named(f"maths.{name}({', '.join(arguments)}, FAST)")
+        if name in PLAIN:
             return self._named(f"maths.{name}({', '.join(arguments)})")
         raise Unsupported(f"{node.target} in a kernel")
 
@@ -157,11 +159,11 @@ class _Writer:
         raise Unsupported(f"{node.target} with the exponent {n}")
 
     def _log_sigmoid_forward(self, node: Node, x: str) -> str:
-        return self._named(f"maths.log_sigmoid({x})")
+        return self._named(f"maths.log_sigmoid({x}, FAST)")
 
     def _softplus(self, node: Node, x: str, beta: str = "1", threshold: str = "20") -> str:
         b = float(beta)
-        y = self._named(f"maths.softplus({x if b == 1 else f'{x} * {_literal(b)}'})")
+        y = self._named(f"maths.softplus({x if b == 1 else f'{x} * {_literal(b)}'}, FAST)")
         return y if b == 1 else self._named(f"{y} / {_literal(b)}")
 
 
