@@ -32,6 +32,7 @@ def gradients_are_right(act, x):
 
 def compiles(act, x):
     """torch.compile in one graph, forward and backward."""
+    torch.compiler.reset()  # else one function more in a long session is one too many for this line
     compiled = torch.compile(lambda t: act(t).square().sum(), fullgraph=True, backend="aot_eager")
     plain, traced = (x.clone().requires_grad_() for _ in range(2))
     act(plain).square().sum().backward()

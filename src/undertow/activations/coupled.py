@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from undertow.activations.base import Activation, applied
-from undertow.activations.evaluate import working
+from undertow.activations.blocks import in_rows
+from undertow.activations.evaluate import plain, recorded, working
 from undertow.activations.kinds import Numeric, through
 from undertow.foundation import InputError
 
@@ -33,6 +34,8 @@ class Coupled(Activation):
 
     dim: int
     keeps_output: ClassVar[bool] = True
+    widens: ClassVar[bool] = True
+    """Whether it is computed in float64, for which large inputs are taken in pieces."""
 
     @abstractmethod
     def value(self, x: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, act: Coupled) -> Tensor:
-        return act.value(x)
+        return in_rows(act.value, act.dim, x) if act.widens and plain(x) else act.value(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -114,8 +117,13 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (kept,) = ctx.saved_tensors
-        return ctx.act.pull(ctx.act.wide(kept), ctx.act.wide(grads[0])).to(kept.dtype), None
+        act, (kept,), (g,) = ctx.act, ctx.saved_tensors, grads
+
+        def pulled(kept: Tensor, g: Tensor) -> Tensor:
+            return act.pull(act.wide(kept), act.wide(g)).to(kept.dtype)
+
+        blocked = act.widens and plain(kept) and plain(g) and not recorded(kept, g)
+        return in_rows(pulled, act.dim, kept, g) if blocked else pulled(kept, g), None
 
 
 class _Coupled(_Compiled):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.activations.arithmetic import OutsideVocabulary, twofold
+from undertow.activations.blocks import in_blocks
 from undertow.activations.gpu import by_kernel
 from undertow.native import available, pointwise
 
@@ -23,34 +24,46 @@ TABLE_PAYS_FROM = 16_384
 
 def evaluate(act: Pointwise, order: int, x: Tensor) -> Tensor:
     """f⁽ᵒʳᵈᵉʳ⁾(x_i), order 0, 1 or 2, in the dtype of x; the fast paths record nothing for autograd."""
-    if _plain(x) and not act.tensors:
+    if plain(x) and not act.tensors:
         table = _table(act, order, x)
         if table is not None:
             return pointwise.lookup(table.rounded, x)
         if _has_kernel(act, order, x):
             return (pointwise.slope if order else pointwise.value)(act.name, numbers(act), x)
-        if x.dtype == torch.float64 and not act.exact:
-            return in_twofold(act, order, x)
-    y = by_kernel(act, order, x) if x.is_cuda and _plain(x, "cuda") else None
+        if not act.exact and not recorded(x):
+            widened = in_twofold if x.dtype == torch.float64 else in_torch
+            return in_blocks(lambda piece: widened(act, order, piece), x)
+    y = by_kernel(act, order, x) if x.is_cuda and plain(x, "cuda") else None
     return in_torch(act, order, x) if y is None else y
 
 
 def evaluate_times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
     """g_i · f⁽ᵒʳᵈᵉʳ⁾(x_i), rounded once, in the dtype of g: what a backward pass needs."""
-    if g.dtype == x.dtype and _plain(x) and _plain(g) and not act.tensors:
+    if g.dtype == x.dtype and plain(x) and plain(g) and not act.tensors:
         table = _table(act, order, x)
         if table is not None:
             return pointwise.lookup_times(table.exact, x, g)
         if order == 1 and _has_kernel(act, order, x):
             return pointwise.times_slope(act.name, numbers(act), x, g)
-        if x.dtype == torch.float64 and not act.exact:
-            return g * in_twofold(act, order, x)
-    if x.is_cuda and g.dtype == x.dtype and g.shape == x.shape and _plain(x, "cuda") and _plain(g, "cuda"):
+        if x.shape == g.shape and not recorded(x, g):
+            return in_blocks(lambda piece, g: _product(act, order, piece, g), x, g)
+    if x.is_cuda and g.dtype == x.dtype and g.shape == x.shape and plain(x, "cuda") and plain(g, "cuda"):
         product = by_kernel(act, order, x, g)
         if product is not None:
             return product
-    wide = working(x)
+    return _product(act, order, x, g)
+
+
+def _product(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
+    if x.dtype == torch.float64 and not act.exact and plain(x) and not act.tensors and not recorded(x):
+        return g * in_twofold(act, order, x)
+    wide = x if act.exact else working(x)
     return (g.to(wide.dtype) * _formula(act, order, wide)).to(g.dtype)
+
+
+def recorded(*tensors: Tensor) -> bool:
+    """Whether autograd records what is done with them."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def in_twofold(act: Pointwise, order: int, x: Tensor) -> Tensor:
@@ -119,7 +132,7 @@ TABLES_KEPT = 64
 _tables: dict[tuple[Pointwise, int, torch.dtype], Table] = {}
 
 
-def _plain(x: Tensor, device: str = "cpu") -> bool:
+def plain(x: Tensor, device: str = "cpu") -> bool:
     """Whether x is memory that a kernel may read, and nobody watches the operations."""
     return (
         not torch.compiler.is_compiling()  # first: the others are not to be traced

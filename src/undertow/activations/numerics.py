@@ -51,6 +51,11 @@ def step(x: Tensor) -> Tensor:
     return x.clamp(0.0, 1.0).ceil()
 
 
+def between(x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    """1 for low < x ≤ high, 0 outside; NaN passes."""
+    return step(x - low) - step(x - high)
+
+
 def zero(x: Tensor) -> Tensor:
     """0 everywhere; NaN passes."""
     return x.clamp(0.0, 0.0).ceil()  # clamp alone has the derivative 1 at 0

@@ -52,6 +52,12 @@ def values(p: Parameter) -> list[float]:
     return p.detach().flatten().tolist() if isinstance(p, Tensor) else [float(p)]
 
 
+def is_short(value: float) -> bool:
+    """Whether every floating point format holds this number as it is: 8 bits, and not near float16's ends."""
+    mantissa, exponent = math.frexp(value)
+    return value == 0 or ((mantissa * 256).is_integer() and -13 < exponent <= 15)
+
+
 def require(act: Activation, name: str, holds: Callable[[float], bool], expected: str) -> None:
     """An error unless the number in this field is as expected; what training makes of a tensor is not checked."""
     value = getattr(act, name)

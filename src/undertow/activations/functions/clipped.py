@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from undertow.activations.base import Pointwise, activation
+from undertow.activations.numerics import between, step, zero
 from undertow.activations.parameters import places, require
 from undertow.foundation import Reference
 
@@ -44,7 +46,13 @@ class ReLU6(Pointwise):
         return places(0.0, self.limit)
 
     def f(self, x: Tensor) -> Tensor:
-        return x.clamp(min=0.0).clamp(max=self.limit)
+        return _clamped(x, 0.0, self.limit)
+
+    def df(self, x: Tensor) -> Tensor:
+        return between(x, 0.0, self.limit)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)
 
 
 @activation("hardtanh", "hard_tanh")
@@ -80,7 +88,13 @@ class Hardtanh(Pointwise):
         return places(self.low, self.high)
 
     def f(self, x: Tensor) -> Tensor:
-        return x.clamp(min=self.low).clamp(max=self.high)
+        return _clamped(x, self.low, self.high)
+
+    def df(self, x: Tensor) -> Tensor:
+        return between(x, self.low, self.high)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)
 
 
 @activation("threshold", presets={"thresholded_relu": {"threshold": 1.0, "value": 0.0}})
@@ -106,11 +120,25 @@ class Threshold(Pointwise):
         "Zero-bias autoencoders and the benefits of co-adapting features",
         arxiv="1402.3337",
     )
-    exact = True
+    exact = torch_autograd = True
 
     @property
     def kinks(self) -> tuple[float, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return places(self.threshold)
 
     def f(self, x: Tensor) -> Tensor:
+        if isinstance(x, Tensor) and not self.tensors:
+            return F.threshold(x, self.threshold, self.value)  # pyright: ignore[reportArgumentType]
         return torch.where(x <= self.threshold, self.value, x)  # so that NaN is passed on
+
+    def df(self, x: Tensor) -> Tensor:
+        return step(x - self.threshold)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)
+
+
+def _clamped(x: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    if isinstance(low, Tensor) == isinstance(high, Tensor):
+        return x.clamp(low, high)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return x.clamp(min=low).clamp(max=high)

@@ -39,7 +39,7 @@ class _Gated(Coupled):
     gate: ClassVar[Pointwise]
     derivative_formula = DERIVATIVE
     second_derivative_formula = SECOND_DERIVATIVE
-    keeps_output = False
+    keeps_output = widens = False
 
     def wide(self, x: Tensor) -> Tensor:
         return widened(x)  # no further: the gate's own evaluation is as exact as it gets

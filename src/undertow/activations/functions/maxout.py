@@ -37,7 +37,7 @@ class Maxout(Coupled):
     reference = Reference(
         "Goodfellow, Warde-Farley, Mirza, Courville, Bengio", 2013, "Maxout Networks", arxiv="1302.4389"
     )
-    keeps_output = False
+    keeps_output = widens = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

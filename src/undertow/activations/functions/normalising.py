@@ -174,6 +174,9 @@ class SoLU(Coupled):
 
 
 def _softmax(x: Tensor, dim: int) -> Tensor:
+    wide = working(x)
+    if wide.dtype != x.dtype:
+        return torch.softmax(wide, dim).to(x.dtype)  # float64's own errors are far below the last digit
     shifted, lost = _shifted(x, dim)
     e = _exp(shifted, lost)
     return (e / e.sum(dim, keepdim=True)).to(x.dtype)

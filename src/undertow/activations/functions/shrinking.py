@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from undertow.activations.base import Pointwise, activation
-from undertow.activations.parameters import places, require, values
+from undertow.activations.numerics import between, zero
+from undertow.activations.parameters import is_short, places, require, values
 from undertow.foundation import Reference
 
 SERIES_UP_TO = 2.0**-9
@@ -26,6 +28,12 @@ class _Shrinkage(Pointwise):
     @property
     def kinks(self) -> tuple[float, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return places(*(sign * v for v in values(self.lambd) for sign in (-1, 1)))
+
+    def df(self, x: Tensor) -> Tensor:
+        return 1 - between(x, -self.lambd, self.lambd)
+
+    def d2f(self, x: Tensor) -> Tensor:
+        return zero(x)
 
 
 @activation("softshrink", "soft_shrink", "soft thresholding")
@@ -50,8 +58,12 @@ class Softshrink(_Shrinkage):
     second_derivative_formula = r"f''(x) = 0 \text{ away from } \pm\lambda"
     reference = Reference("Donoho", 1995, "De-Noising by Soft-Thresholding. IEEE Transactions on Information Theory 41")
 
+    @property
+    def exact(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return not isinstance(self.lambd, Tensor) and is_short(self.lambd)
+
     def f(self, x: Tensor) -> Tensor:
-        return x - x.clamp(min=-self.lambd).clamp(max=self.lambd)
+        return x - x.clamp(-self.lambd, self.lambd)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 @activation("hardshrink", "hard_shrink", "hard thresholding")
@@ -78,15 +90,9 @@ class Hardshrink(_Shrinkage):
     exact = True
 
     def f(self, x: Tensor) -> Tensor:
+        if isinstance(x, Tensor) and not isinstance(self.lambd, Tensor):
+            return F.hardshrink(x, self.lambd)
         return torch.where(x.abs() <= self.lambd, 0.0, x)
-
-    def df(self, x: Tensor) -> Tensor:
-        # from the left: 1 at −λ, though f jumps there
-        flat = (x > -self.lambd) & (x <= self.lambd)
-        return torch.where(x.isnan(), x, torch.where(flat, 0.0, torch.ones_like(x)))
-
-    def d2f(self, x: Tensor) -> Tensor:
-        return torch.where(x.isnan(), x, 0.0)
 
 
 @activation("tanhshrink", "tanh_shrink")
