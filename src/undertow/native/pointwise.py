@@ -24,7 +24,9 @@ _empty_like = torch.empty_like
 
 def has(name: str, order: int, dtype: torch.dtype) -> bool:
     """Whether a kernel gives the derivative of that order (0 or 1) of the named function in that dtype."""
-    return name in _INDEX and order in (0, 1) and dtype in (torch.float32, torch.float64)
+    if name not in _INDEX or order not in (0, 1):
+        return False
+    return dtype is torch.float32 or (dtype is torch.float64 and kernels.module.has_float64())
 
 
 def names() -> tuple[str, ...]:

@@ -21,6 +21,7 @@ struct Kernel {
 
 struct Set {
     const char *isa;
+    bool fused;  // multiply-add: without it float64 loses more than 2 ulp here and there
     const Kernel *kernels;
     std::size_t count;
     void (*lookup)(const std::uint16_t *table, const std::uint16_t *x, std::uint16_t *y, std::size_t n);

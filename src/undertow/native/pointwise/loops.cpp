@@ -142,7 +142,12 @@ static const Kernel KERNELS[] = {
 namespace undertow {
 namespace UNDERTOW_ISA {
 Set set() {
-    return {UNDERTOW_STRING(UNDERTOW_ISA), ::UNDERTOW_ISA::KERNELS,
+#ifdef UNDERTOW_FMA
+    constexpr bool fused = true;
+#else
+    constexpr bool fused = false;
+#endif
+    return {UNDERTOW_STRING(UNDERTOW_ISA), fused, ::UNDERTOW_ISA::KERNELS,
             sizeof(::UNDERTOW_ISA::KERNELS) / sizeof(Kernel), ::UNDERTOW_ISA::lookup, ::UNDERTOW_ISA::lookup_times};
 }
 }  // namespace UNDERTOW_ISA

@@ -234,8 +234,8 @@ UNDERTOW_INLINE T log_one_plus(Pair<T> e) {
 template <class T>
 struct Tail;
 template <>
-struct Tail<float> {  // 0 ≤ a ≤ 14.5: 2^−29.6
-    static constexpr float K = 3, M = 2, END = 14.5f;
+struct Tail<float> {  // 0 ≤ a ≤ 14.7; 2^−29.6 to 14.5, where results turn subnormal
+    static constexpr float K = 3, M = 2, END = 14.7f;
     static constexpr Pair<float> CENTRE = {0x1.ae5754p-1f, -0x1.407a44p-28f};
     static constexpr float SLOPE = -0x1.74b576p-1f;
     static UNDERTOW_INLINE float rest(float m) {
@@ -244,7 +244,7 @@ struct Tail<float> {  // 0 ≤ a ≤ 14.5: 2^−29.6
     }
 };
 template <>
-struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−55.5
+struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−55.5; the last coefficient is raised by 1.6e−16 against the bias of rounding at 0
     static constexpr double K = 6, M = 6, END = 38.9;
     static constexpr Pair<double> CENTRE = {0x1.8e010d2b8a0eap-1, -0x1.dee4f0243aaa2p-55};
     static constexpr double SLOPE = -0x1.66eaa7d09640ep-1;
@@ -254,7 +254,7 @@ struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−55.5
                           0x1.48a83bce38d76p-7, -0x1.1764cd563cff8p-9, 0x1.13bbed4ded5b7p-15, 0x1.7c57227535456p-13,
                           -0x1.0f972d4438b7ep-14, 0x1.20b9d94a90750p-20, 0x1.c8259700a0bffp-18, -0x1.e319a4fedeaf6p-20,
                           -0x1.cefe86e2e96e2p-22, 0x1.4d3180fa98d26p-22, 0x1.54aac1580b4bbp-27, -0x1.713df30ef94f1p-25,
-                          0x1.025540216b49fp-37, 0x1.45472bd25e075p-28, 0x1.7f8f61c67f7cep-31);
+                          0x1.025540216b49fp-37, 0x1.45472bd25e075p-28, 0x1.7f8f678a3cce7p-31);
     }
 };
 

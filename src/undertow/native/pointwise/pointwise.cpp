@@ -134,6 +134,7 @@ void bind_pointwise(nanobind::module_ &m) {
     m.def("lookup_times", &lookup_times, "16-bit y = g·table[x], the table in float32.");
     m.def("pointwise_names", &names, "Names of the kernels, in their order.");
     m.def("isa", [] { return std::string(active.isa); }, "The instruction set in use.");
+    m.def("has_float64", [] { return active.fused; }, "Whether its float64 results keep the promised accuracy.");
     m.def("isas", &isas, "Those that this machine and this build have, best first.");
     m.def("choose_isa", &choose, "Use another of them, to test it.");
 }
