@@ -90,7 +90,6 @@ def _found(act: Pointwise) -> Landmarks:
         leaps = [jumps(h, act.kinks) for h in (f, df, d2f)]
         of_f = turns(Sampled(f, df, x, rising, act.kinks, leaps[0]))
         of_df = turns(Sampled(df, d2f, x, bending, act.kinks, leaps[1]))
-        flat = _constant(df, x, first, act.kinks)
         points = {
             "zeros": zeros(f, x, _above(y, 1e-15 * x.abs() * first.abs().clamp(min=1)), act.kinks, of_f),
             "extrema": of_f,
@@ -100,7 +99,7 @@ def _found(act: Pointwise) -> Landmarks:
         return Landmarks(
             **{name: _nearest(found) for name, found in points.items()},
             steepest_at=_steepest_at(act, x, first.abs(), of_df),
-            constant=flat,
+            constant=(flat := _constant(df, x, first, act.kinks)),
             smoothness=_smoothness(leaps, act.kinks),
             curvature=_curvature(bending, *leaps[:2]),
             strict=traits(act).monotone and not flat and not of_f,

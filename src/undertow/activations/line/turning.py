@@ -23,7 +23,6 @@ REFINED = 64
 JUMP = 1e-6
 """A jump: two sides of a kink that differ by more than this share of their size.  Our choice."""
 
-
 Jumps = dict[float, float]
 """By how much a function jumps at each kink where it does."""
 

@@ -80,19 +80,19 @@ def curves(
             _frame(panel, name + say(f"figures.curves.{what}"), lines[0].axis)
         if len(lines) > 1:
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(lines), 4))
-        facts = " ".join(
-            say("figures.curves.fact", name=line.name, value=value, where=where)
-            for line in lines
-            for where, value in _steepest(line, x)
-        )
-        about = say(
-            "figures.curves.description",
-            low=written(low),
-            high=written(high),
-            facts=facts,
-            names=", ".join(line.name for line in lines),
-        )
-        return picture(figure, title, about)
+        return picture(figure, title, _description(lines, x))
+
+
+def _description(lines: Sequence[Curve], x: Tensor) -> str:
+    facts = " ".join(
+        say("figures.curves.fact", name=line.name, value=value, where=where)
+        for line in lines
+        for where, value in _steepest(line, x)
+    )
+    low, high = written(x[0].item()), written(x[-1].item())
+    return say(
+        "figures.curves.description", low=low, high=high, facts=facts, names=", ".join(line.name for line in lines)
+    )
 
 
 def lines_of(act: Any) -> list[Curve]:
