@@ -6,6 +6,7 @@ The Art of Computer Programming 2, 4.2.2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -146,12 +147,8 @@ def mul(a: Any, b: Any) -> Twofold:
     a, b = lifted(a), lifted(b)
     tail = b.tail if a.tail is None else a.tail if b.tail is None else a.tail * b.tail
     for scale, other in ((a, b), (b, a)):
-        if (
-            isinstance(scale.hi, float)
-            and scale.lo == 0.0
-            and scale.hi.hex().strip("-").startswith("0x1.0000000000000p")
-        ):
-            return Twofold(scale.hi * other.hi, scale.hi * other.lo, tail)
+        if isinstance(scale.hi, float) and scale.lo == 0.0 and abs(math.frexp(scale.hi)[0]) == 0.5:  # a power of two
+            return Twofold(scale.hi * other.hi, times(scale.hi, other.lo), tail)
     p, e = two_prod(a.hi, b.hi)
     return normal(p, e + plus(times(a.hi, b.lo), times(a.lo, b.hi)), tail)
 
