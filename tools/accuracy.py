@@ -188,7 +188,7 @@ is; worst rows first. Largest of all: {summary} ulp.
 Written by `make accuracy` on {date.today()} with torch {torch.__version__}, {platform.machine()}. Points: in bf16 and
 f16 all finite numbers; in f32 every {STRIDES[torch.float32]:,}th bit pattern and 40,000 numbers from −110 to 90; in f64
 20,000 random bit patterns and the same 40,000. Counted are the points where the true result is a normal number, 0, or
-beyond the largest one; near a zero of f′, within an eighth of x, an ulp is that of |x f″(x)|, for both libraries.
+beyond the largest one; near a zero of f′, within a quarter of x, an ulp is that of |x f″(x)|, for both libraries.
 "NaN or ∞" is a result that is not finite where the true one is; "none" a derivative that torch doesn't have. f′ and f″
 of torch are its autograd's.
 

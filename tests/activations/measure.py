@@ -11,7 +11,7 @@ from undertow.activations import Pointwise
 from undertow.activations.arithmetic import Twofold
 
 SIGNIFICAND = {torch.float64: 53, torch.float32: 24, torch.bfloat16: 8, torch.float16: 11}
-NEAR = 1 / 8
+NEAR = 1 / 4
 """A zero of f′ is near where the Newton step to it is at most this share of x."""
 
 

@@ -153,7 +153,8 @@ class Truth(NamedTuple):
 
 def truths(act, x: float) -> Truth:
     """The three of a pointwise definition at a finite float64, in 60 digits or more."""
-    bits = 800 + 4 * abs(math.frexp(x)[1])  # x + x³ needs twice the digits of its exponent, x² as much again
+    exponent = math.frexp(x)[1]
+    bits = 800 + max(-4 * exponent, exponent)  # x + x³ needs twice the digits of a small x, x² as much again
     before = _at(act, x, bits)
     while bits < 40_000:
         bits *= 2
@@ -177,9 +178,15 @@ def _at(act, x: float, bits: int) -> Truth:
     with mp.workprec(bits):
         h = mpf(2) ** -STEP * (min(abs(mpf(x)), 1) if x else mpf(2) ** -1100)
         # only points to the left, as f may jump at x
-        near, middle, far = (_number(act.f(Digits(mpf(x) - k * h))) for k in (1, 2, 3))
+        one, two, three, four = (_number(act.f(Digits(mpf(x) - k * h))) for k in (1, 2, 3, 4))
         f = _number(act.f(Digits(mpf(x))))
-        return Truth(f, (near - middle) / h, (near - 2 * middle + far) / h**2)
+        df, d2f, d3f = (one - two) / h, (one - 2 * two + three) / h**2, (one - 3 * two + 3 * three - four) / h**3
+        return Truth(f, _beyond(df, d2f * h), _beyond(d2f, d3f * h))
+
+
+def _beyond(derivative, error):
+    """0 for a derivative that is no more than the error of its difference quotient."""
+    return derivative if abs(derivative) > 8 * abs(error) else mpf(0)
 
 
 def ulp(true, dtype: torch.dtype) -> float | mpf:
