@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from undertow.activations.evaluate import evaluate, evaluate_times, in_torch, working
+from undertow.activations.evaluate import evaluate, evaluate_times, in_torch, times_in_torch, working
 
 if TYPE_CHECKING:
     from undertow.activations.base import Pointwise
@@ -184,14 +184,21 @@ class _Trained(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        again, g = torch.is_grad_enabled(), grads[0]
         with torch.enable_grad():
             # aliases: what made x may hold the same parameters, and has a backward pass of its own
-            inputs = [t.view_as(t) for t in ctx.saved_tensors]
-            act = dataclasses.replace(ctx.act, **dict(zip(ctx.names, inputs[1:], strict=True)))
-            y = in_torch(act, ctx.order, inputs[0])
-        takers = [t for t in inputs if t.requires_grad]
-        found = iter(torch.autograd.grad(y, takers, grads[0], create_graph=torch.is_grad_enabled()))
-        first, *others = (next(found) if t.requires_grad else None for t in inputs)
+            x, *tensors = inputs = [t.view_as(t) for t in ctx.saved_tensors]
+            act = dataclasses.replace(ctx.act, **dict(zip(ctx.names, tensors, strict=True)))
+            y = in_torch(act, ctx.order, x)
+        own = ctx.order < LAST and x.requires_grad  # f′ by its own rules, which hold in the tails and at kinks
+        takers = [t for t in (tensors if own else inputs) if t.requires_grad]
+        found = dict.fromkeys(map(id, inputs))
+        if takers and y.requires_grad:  # no operation may use a parameter: a threshold has no slope
+            parts = torch.autograd.grad(y, takers, g, create_graph=again, allow_unused=True)
+            found.update(zip(map(id, takers), parts, strict=True))
+        if own:
+            found[id(x)] = times_in_torch(act, ctx.order + 1, x, g)
+        first, *others = found.values()
         return first, None, None, None, *others
 
 

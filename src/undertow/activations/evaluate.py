@@ -46,15 +46,16 @@ def evaluate_times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
         if order == 1 and _has_kernel(act, order, x):
             return pointwise.times_slope(act.name, numbers(act), x, g)
         if x.shape == g.shape and not recorded(x, g):
-            return in_blocks(lambda piece, g: _product(act, order, piece, g), x, g)
+            return in_blocks(lambda piece, g: times_in_torch(act, order, piece, g), x, g)
     if x.is_cuda and g.dtype == x.dtype and g.shape == x.shape and plain(x, "cuda") and plain(g, "cuda"):
         product = by_kernel(act, order, x, g)
         if product is not None:
             return product
-    return _product(act, order, x, g)
+    return times_in_torch(act, order, x, g)
 
 
-def _product(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
+def times_in_torch(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
+    """g_i · f⁽ᵒʳᵈᵉʳ⁾(x_i) in torch operations, rounded once."""
     if x.dtype == torch.float64 and not act.exact and plain(x) and not act.tensors and not recorded(x):
         return g * in_twofold(act, order, x)
     wide = x if act.exact else working(x)
