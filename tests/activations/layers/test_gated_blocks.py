@@ -14,7 +14,9 @@ BLOCKS = {"swiglu": (ut.nn.SwiGLU, "silu"), "geglu": (ut.nn.GEGLU, "gelu"), "reg
 class WrittenOut(nn.Module):
     def __init__(self, block):
         super().__init__()
-        self.act, self.gate, self.up, self.down = block.activation, block.gate, block.up, block.down
+        self.act, self.gate, self.up = block.activation, block.gate, block.up
+        self.down = nn.Linear(block.down.in_features, block.down.out_features, bias=False)
+        self.down.weight = block.down.weight
 
     def forward(self, x):
         return self.down(self.act(self.gate(x)) * self.up(x))
@@ -47,6 +49,17 @@ def test_the_two_halves_are_all_that_is_kept():
     half = 32 * 64 * 2
     assert kept_bytes(ours(x), ours) == x.nbytes + 2 * half
     assert kept_bytes(WrittenOut(ours)(x), ours) == x.nbytes + 4 * half
+
+
+def test_lean_leaves_the_block_as_it_is():
+    model = nn.Sequential(nn.Linear(8, 8), ut.nn.SwiGLU(8, 64))
+    x = torch.randn(4, 8)
+    expected, kept = run(model, x), kept_bytes(model(x), model)
+    account = ut.lean(model)
+    assert "1.down" in account.left
+    assert same(run(model, x), expected)
+    assert kept_bytes(model(x), model) == kept
+    assert account.spared == 0
 
 
 def test_a_learned_gate_and_second_derivatives():

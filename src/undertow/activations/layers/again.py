@@ -44,31 +44,33 @@ FROM_INPUT: dict[str, Callable[[Node], Tensor]] = {
 
 
 class Again:
-    """What stands in the graph for y = f(x): the node of f, and how y lies in the memory of f's result."""
+    """What stands in the graph for y: the node of f, and where y lies in f's result."""
 
     __slots__ = ("dtype", "function", "node", "stride", "view")
 
-    def __init__(self, node: Node, function: Callable[[Node], Tensor], y: Tensor) -> None:
-        self.node, self.function, self.dtype = node, function, y.dtype
-        base = y._base
-        self.stride = y.stride() if base is None else base.stride()
-        self.view = None if base is None else _layout(y)
+    def __init__(self, node: Node, function: Callable[[Node], Tensor], result: Tensor, y: Tensor) -> None:
+        self.node, self.function, self.stride, self.dtype = node, function, result.stride(), y.dtype
+        self.view = None if result is y else (y.shape, y.stride(), y.storage_offset() - result.storage_offset())
 
     def __call__(self) -> Tensor:
         y = self.function(self.node)
         if y.stride() != self.stride:  # x came back from elsewhere with its dimensions in another order
             y = torch.empty_strided(y.shape, self.stride, dtype=y.dtype, device=y.device).copy_(y)
-        return (y if self.view is None else y.as_strided(*self.view)).to(self.dtype)
+        if self.view is not None:
+            size, stride, offset = self.view
+            y = y.as_strided(size, stride, y.storage_offset() + offset)
+        return y.to(self.dtype)
 
 
 class Part(NamedTuple):
-    """A tensor that shares its memory with y."""
+    """A tensor that begins where y does, and goes through its memory in another way."""
 
     y: Again
-    layout: tuple[Any, Any, Any]
+    size: torch.Size
+    stride: tuple[int, ...]
 
     def __call__(self) -> Tensor:
-        return self.y().as_strided(*self.layout)
+        return self.y().as_strided(self.size, self.stride)
 
 
 class Held:
@@ -89,18 +91,19 @@ class Held:
         return self.tensor
 
 
-def _layout(t: Tensor) -> tuple[Any, Any, Any]:
-    return t.size(), t.stride(), t.storage_offset()
-
-
 def source(y: Tensor) -> Again | None:
     """How y can be computed again from what the graph keeps, or None where it can't."""
-    if not _is_recorded(y):
+    if not _is_recorded(y) or y._version:  # written into after f, or by f itself
         return None
-    result = y if y._base is None else y._base
-    node: Node | None = result.grad_fn
-    if node is None or result._version:  # written into after f, or by f itself
-        return None
+    for result in (y,) if y._base is None else (y, y._base):  # f's result, or a view of it
+        function = _function(result.grad_fn)
+        if function is not None:
+            return Again(result.grad_fn, function, result, y)
+    return None
+
+
+def _function(node: Node) -> Callable[[Node], Tensor] | None:
+    """f of what the node keeps, or None where that is not enough."""
     name = type(node).__name__
     function = FROM_INPUT.get(name)
     if function is None:
@@ -109,7 +112,7 @@ def source(y: Tensor) -> Again | None:
         return None  # a product with a constant keeps the constant only
     elif name == "NativeLayerNormBackward0" and EPS not in node.metadata:
         return None
-    return None if function is None or not _asked_twice(node) else Again(node, function, y)
+    return function if function is not None and _asked_twice(node) else None
 
 
 def _asked_twice(node: Node) -> bool:
@@ -127,7 +130,7 @@ def _asked_twice(node: Node) -> bool:
 
 def maker(y: Tensor) -> str:
     """The operation that made y, as torch names its node or a definition itself; empty where y takes no gradient."""
-    node = y.grad_fn if y._base is None else y._base.grad_fn
+    node = y.grad_fn if y._base is None or y._base.grad_fn is None else y._base.grad_fn
     act = getattr(node, "act", None)
     return "" if node is None else type(node).__name__ if act is None else act.label
 
@@ -149,7 +152,7 @@ def forgetting(operation: Callable[[Tensor], Tensor], y: Tensor, origin: Again |
     def pack(t: Tensor) -> Any:
         if t.data_ptr() != pointer:
             return Held(t) if outer is None else outer[0](t)
-        return origin if t.shape == shape and t.stride() == stride else Part(origin, _layout(t))
+        return origin if t.shape == shape and t.stride() == stride else Part(origin, t.shape, t.stride())
 
     def unpack(kept: Any) -> Tensor:
         if isinstance(kept, (Again, Part, Held)):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from undertow.activations.layers.activated import Act, as_module, tagged
 from undertow.activations.layers.again import forgetting
+from undertow.activations.layers.lean import made_lean
 from undertow.foundation import InputError
 
 
@@ -52,12 +53,11 @@ class GatedMLP(nn.Module):
         self.activation = as_module(act)
         self.gate = nn.Linear(dim, hidden, bias, device, dtype)
         self.up = nn.Linear(dim, hidden, bias, device, dtype)
-        self.down = nn.Linear(hidden, dim_out, bias, device, dtype)
+        self.down = made_lean(nn.Linear(hidden, dim_out, bias, device, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         up = self.up(x)
-        product = forgetting(lambda a: a * up, tagged(self.activation, self.gate(x)))
-        return forgetting(self.down, product)
+        return self.down(forgetting(lambda a: a * up, tagged(self.activation, self.gate(x))))
 
 
 class SwiGLU(GatedMLP):

@@ -80,6 +80,12 @@ def lean_class(base: type[nn.Module]) -> type[nn.Module]:
     return made
 
 
+def made_lean(layer: nn.Module) -> nn.Module:
+    """The layer itself, lean from now on."""
+    layer.__class__ = lean_class(type(layer))
+    return layer
+
+
 def _reduced(layer: nn.Module, protocol: Any) -> Any:
     return _rebuilt, (type(layer).base,), vars(layer)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -177,8 +183,7 @@ def lean(model: nn.Module) -> LeanAccount:
             if reason:
                 account.left[path] = reason
             else:
-                module.__class__ = lean_class(type(module))  # pyright: ignore[reportAttributeAccessIssue]
-                account.changed[path] = module
+                account.changed[path] = made_lean(module)
     return account
 
 
