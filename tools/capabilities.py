@@ -33,7 +33,7 @@ Written by `make capabilities` from `tests/activations/capability_checks.py`, on
 | empty, single | no samples; an elementwise function takes a single number |
 | meta | shapes without values |
 | pickle, deepcopy | definition and layer come back with the same results; `torch.save`, `state_dict` |
-| lean | a float32 input of an elementwise function holds 4 bytes for each element until the backward pass, others 8 |
+| lean | at most 4 bytes are held until the backward pass for each element of a float32 input, FReLU's 8 |
 | compile | `torch.compile(fullgraph=True)`, forward and backward |
 | ONNX | `torch.onnx.export(dynamo=True)` into standard operators; onnxruntime gives the same within float32 |
 

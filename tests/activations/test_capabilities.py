@@ -48,7 +48,7 @@ def test_hot_functions_compile_with_inductor():
 
 
 def test_all_names_are_among_the_subjects():
-    assert {s.name for s in capability_checks.subjects()} == set(names())
+    assert {s.name for s in capability_checks.subjects()} >= {*names(), "prelu, trained"}
 
 
 class Square(torch.autograd.Function):
