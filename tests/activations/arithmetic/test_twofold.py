@@ -88,6 +88,11 @@ OPERATIONS = {
         lambda x: x * _erfc(-x / mpmath.sqrt(2)) / 2,
         torch.cat([EVERYWHERE, _between(-38, -36, 100)]),
     ),
+    "quick gelu": (
+        lambda x: x * torch.sigmoid(1.702 * x),
+        lambda x: x * _sigmoid(mpf(1.702) * x),
+        torch.cat([_spread(1e-308, 1e308, 100), _between(-400, 400, 100)]),
+    ),
     "mish": (lambda x: x * torch.tanh(F.softplus(x)), lambda x: x * mpmath.tanh(_softplus(x)), EVERYWHERE),
 }
 
@@ -119,7 +124,7 @@ def test_rounded_once(name):
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "asinh", "atan", "gelu", "mish"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "asinh", "atan", "gelu", "quick gelu", "mish"])
 def test_derivatives_rounded_once(name, order):
     function, true, _ = OPERATIONS[name]
     points = torch.cat([_between(-40, 40, 20), _between(-4, 4, 20), _spread(1e-100, 1, 10)])
