@@ -24,13 +24,13 @@ TABLE_PAYS_FROM = 16_384
 
 def evaluate(act: Pointwise, order: int, x: Tensor) -> Tensor:
     """f⁽ᵒʳᵈᵉʳ⁾(x_i), order 0, 1 or 2, in the dtype of x; the fast paths record nothing for autograd."""
-    if plain(x) and not act.tensors:
+    if plain(x):
         table = _table(act, order, x)
         if table is not None:
             return pointwise.lookup(table.rounded, x)
         if _has_kernel(act, order, x):
             return (pointwise.slope if order else pointwise.value)(act.name, numbers(act), x)
-        if not act.exact and not recorded(x):
+        if not act.tensors and not act.exact and not recorded(x):
             widened = in_twofold if x.dtype == torch.float64 else in_torch
             return in_blocks(lambda piece: widened(act, order, piece), x)
     y = by_kernel(act, order, x) if x.is_cuda and plain(x, "cuda") else None
@@ -39,13 +39,13 @@ def evaluate(act: Pointwise, order: int, x: Tensor) -> Tensor:
 
 def evaluate_times(act: Pointwise, order: int, x: Tensor, g: Tensor) -> Tensor:
     """g_i · f⁽ᵒʳᵈᵉʳ⁾(x_i), rounded once, in the dtype of g: what a backward pass needs."""
-    if g.dtype == x.dtype and plain(x) and plain(g) and not act.tensors:
+    if g.dtype == x.dtype and plain(x) and plain(g):
         table = _table(act, order, x)
         if table is not None:
             return pointwise.lookup_times(table.exact, x, g)
         if order == 1 and _has_kernel(act, order, x):
             return pointwise.times_slope(act.name, numbers(act), x, g)
-        if x.shape == g.shape and not recorded(x, g):
+        if not act.tensors and x.shape == g.shape and not recorded(x, g):
             return in_blocks(lambda piece, g: times_in_torch(act, order, piece, g), x, g)
     if x.is_cuda and g.dtype == x.dtype and g.shape == x.shape and plain(x, "cuda") and plain(g, "cuda"):
         product = by_kernel(act, order, x, g)
@@ -93,7 +93,7 @@ def working(x: Tensor) -> Tensor:
 
 def numbers(act: Pointwise) -> tuple[float, ...]:
     """The parameters in the order of the fields, as a kernel takes them."""
-    return tuple(act.parameters.values())
+    return tuple(v.item() if isinstance(v, Tensor) else v for v in act.parameters.values())
 
 
 def _formula(act: Pointwise, order: int, x: Tensor) -> Tensor:
@@ -103,7 +103,9 @@ def _formula(act: Pointwise, order: int, x: Tensor) -> Tensor:
 
 def _has_kernel(act: Pointwise, order: int, x: Tensor) -> bool:
     # the name of the class: a user's own function may be called "gelu" too
-    return act.name == getattr(type(act), "name", None) and pointwise.has(act.name, order, x.dtype)
+    if act.name != getattr(type(act), "name", None) or not pointwise.has(act.name, order, x.dtype):
+        return False
+    return all(t.numel() == 1 and plain(t) for t in act.tensors.values())
 
 
 class Table(NamedTuple):
@@ -114,7 +116,7 @@ class Table(NamedTuple):
 
 
 def _table(act: Pointwise, order: int, x: Tensor) -> Table | None:
-    if x.dtype.itemsize != 2 or not available():
+    if x.dtype.itemsize != 2 or act.tensors or not available():
         return None
     key = act, order, x.dtype
     if key not in _tables and x.numel() >= TABLE_PAYS_FROM:
