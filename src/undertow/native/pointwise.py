@@ -7,6 +7,8 @@ a table of all 65,536 results.  Threads are as many as `torch.get_num_threads()`
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,10 +16,13 @@ from undertow.foundation import InputError
 from undertow.native import kernels
 
 _INDEX: dict[str, int] = {}
+_pointwise: Any = None
 if kernels.module is not None:
     _INDEX = {name: index for index, name in enumerate(kernels.module.pointwise_names())}
+    _pointwise = kernels.module.pointwise
 
 VALUE, SLOPE, BOTH, TIMES_SLOPE = range(4)
+_ONE_THREAD = 4096  # elements below which the kernels ask for no other thread, nor do we ask how many there are
 _threads = torch.get_num_threads
 _empty_like = torch.empty_like
 
@@ -106,24 +111,17 @@ def _one(operation: int, name: str, parameters: tuple[float, ...], x: Tensor, ou
 
 
 def _run(operation: int, name: str, parameters: tuple[float, ...], x: Tensor, g: int, y: Tensor, d: int) -> None:
-    kernels.module.pointwise(
-        _INDEX[name],
-        operation,
-        x.dtype is torch.float64,
-        x.data_ptr(),
-        g,
-        y.data_ptr(),
-        d,
-        x.numel(),
-        _threads(),
-        parameters[0] if parameters else 0.0,
-    )
+    n = x.numel()
+    threads = 1 if n < _ONE_THREAD else _threads()
+    parameter = parameters[0] if parameters else 0.0
+    is_double = x.dtype is torch.float64
+    _pointwise(_INDEX[name], operation, is_double, x.data_ptr(), g, y.data_ptr(), d, n, threads, parameter)
 
 
 def _dense(x: Tensor) -> Tensor:
     """x itself where its values fill a block of memory in any order, else a contiguous copy."""
-    if x.is_contiguous():
-        return x.resolve_neg() if x.is_neg() else x
+    if x.is_contiguous() and not x.is_neg():
+        return x
     x = x.resolve_neg()
     in_order = x.permute(sorted(range(x.dim()), key=x.stride, reverse=True))
     return x if in_order.is_contiguous() else x.contiguous()
@@ -136,7 +134,7 @@ def _in_layout_of(x: Tensor, g: Tensor) -> Tensor:
 
 
 def _like(out: Tensor, x: Tensor) -> Tensor:
-    if out.stride() != x.stride() or out.shape != x.shape or out.dtype is not x.dtype:
+    if out is not x and (out.stride() != x.stride() or out.shape != x.shape or out.dtype is not x.dtype):
         raise InputError(
             f"an output of {tuple(out.shape)}, strides {out.stride()}, {out.dtype}",
             f"one like the input: {tuple(x.shape)}, strides {x.stride()}, {x.dtype}",

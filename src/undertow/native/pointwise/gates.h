@@ -28,7 +28,8 @@ struct Gate {
     }
     // σ(a)σ(−a), as a pair.
     UNDERTOW_INLINE Pair<T> slope() const {
-        return exp.grown(product(r, r), error + error);
+        const Pair<T> s = product(r, r), g = exp.grown(s);
+        return {g.hi, mad(g.hi, error + error, g.lo)};
     }
     // The slope of x·σ(z(x)) at z = −a, where x·z′(x) = −w:  (1 − w + E)E/(1 + E)².
     UNDERTOW_INLINE T slope_of_times(Pair<T> w) const {

@@ -24,15 +24,17 @@ struct Set {
     bool fused;  // multiply-add: without it float64 loses more than 2 ulp here and there
     const Kernel *kernels;
     std::size_t count;
-    void (*lookup)(const std::uint16_t *table, const std::uint16_t *x, std::uint16_t *y, std::size_t n);
-    // y = g·table[x], rounded once to bfloat16 (or float16).
-    void (*lookup_times)(const float *table, const std::uint16_t *x, const std::uint16_t *g, std::uint16_t *y,
-                         std::size_t n, bool brain);
+    // y = g·by, rounded once to bfloat16 (or float16).
+    void (*scale)(const float *by, const std::uint16_t *g, std::uint16_t *y, std::size_t n, bool brain);
 };
 
 namespace baseline { Set set(); }
 namespace avx2 { Set set(); }
 namespace avx512 { Set set(); }
+
+// y = table[x].
+void lookup(const std::uint16_t *table, const std::uint16_t *x, std::uint16_t *y, std::size_t n);
+void lookup(const float *table, const std::uint16_t *x, float *y, std::size_t n);
 
 // Runs body(data, begin, end) over 0 … n on at most `threads` threads; pieces begin at multiples of `grain`.
 void parallel(std::size_t n, std::size_t grain, int threads, void (*body)(void *, std::size_t, std::size_t), void *data);

@@ -1,6 +1,6 @@
 // The loops over a piece of memory, compiled once an instruction set: UNDERTOW_ISA names it.
+#include "half.h"
 #include "kernels.h"
-#include "lookup.h"
 #include "smooth.h"
 
 #if defined(__SSE2__) || defined(_M_X64)
@@ -114,6 +114,10 @@ void choose(const T *x, const T *g, T *y, T *d, std::size_t n, double parameter,
 #define UNDERTOW_KERNEL(name, F) \
     { name, UNDERTOW_LOOPS(F, float), UNDERTOW_LOOPS(F, double) }
 
+static void scale_16(const float *by, const std::uint16_t *g, std::uint16_t *y, std::size_t n, bool brain) {
+    brain ? scale<BrainFloat>(by, g, y, n) : scale<HalfFloat>(by, g, y, n);
+}
+
 static const Kernel KERNELS[] = {
     UNDERTOW_KERNEL("relu", Relu),
     UNDERTOW_KERNEL("relu_squared", ReluSquared),
@@ -148,7 +152,8 @@ Set set() {
     constexpr bool fused = false;
 #endif
     return {UNDERTOW_STRING(UNDERTOW_ISA), fused, ::UNDERTOW_ISA::KERNELS,
-            sizeof(::UNDERTOW_ISA::KERNELS) / sizeof(Kernel), ::UNDERTOW_ISA::lookup, ::UNDERTOW_ISA::lookup_times};
+            sizeof(::UNDERTOW_ISA::KERNELS) / sizeof(Kernel),
+            ::UNDERTOW_ISA::scale_16};
 }
 }  // namespace UNDERTOW_ISA
 }  // namespace undertow

@@ -181,10 +181,10 @@ struct Exp {
     UNDERTOW_INLINE T value() const { return mad(small, fraction, small); }
     // x·(P + more) + its rest, |more| small.
     UNDERTOW_INLINE T growth(Pair<T> x, T more) const { return mad(x.hi, main, mad(x.hi, rest + more, x.lo)); }
-    // x·(1 + P)·(1 + more), as a pair.
-    UNDERTOW_INLINE Pair<T> grown(Pair<T> x, T more) const {
+    // x·(1 + P), as a pair.
+    UNDERTOW_INLINE Pair<T> grown(Pair<T> x) const {
         const Pair<T> base = quick_sum(static_cast<T>(1), main), p = product(x.hi, base.hi);
-        return {p.hi, mad(p.hi, more, mad(x.hi, base.lo + rest, mad(x.lo, base.hi, p.lo)))};
+        return {p.hi, mad(x.hi, base.lo + rest, mad(x.lo, base.hi, p.lo))};
     }
     // base + y·e^z/(1 + P).
     UNDERTOW_INLINE T lift(T y, T base) const { return mad(y * power, R::DOWN, base); }

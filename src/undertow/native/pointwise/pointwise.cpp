@@ -2,6 +2,7 @@
 
 #include "kernels.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -87,9 +88,9 @@ void apply(std::size_t kernel, std::size_t operation, bool twice, std::uintptr_t
 
 const std::uint16_t *words(std::uintptr_t p) { return reinterpret_cast<const std::uint16_t *>(p); }
 
-void lookup(std::uintptr_t table, std::uintptr_t x, std::uintptr_t y, std::size_t n, int threads) {
+void look_up(std::uintptr_t table, std::uintptr_t x, std::uintptr_t y, std::size_t n, int threads) {
     auto body = [&](std::size_t begin, std::size_t end) {
-        active.lookup(words(table), words(x) + begin, reinterpret_cast<std::uint16_t *>(y) + begin, end - begin);
+        lookup(words(table), words(x) + begin, reinterpret_cast<std::uint16_t *>(y) + begin, end - begin);
     };
     spread(n, threads, body);
 }
@@ -97,8 +98,13 @@ void lookup(std::uintptr_t table, std::uintptr_t x, std::uintptr_t y, std::size_
 void lookup_times(std::uintptr_t table, std::uintptr_t x, std::uintptr_t g, std::uintptr_t y, std::size_t n,
                   int threads, bool brain) {
     auto body = [&](std::size_t begin, std::size_t end) {
-        active.lookup_times(reinterpret_cast<const float *>(table), words(x) + begin, words(g) + begin,
-                            reinterpret_cast<std::uint16_t *>(y) + begin, end - begin, brain);
+        constexpr std::size_t BLOCK = 1024;
+        float slopes[BLOCK];
+        for (std::size_t i = begin; i < end; i += BLOCK) {
+            const std::size_t m = std::min(BLOCK, end - i);
+            lookup(reinterpret_cast<const float *>(table), words(x) + i, slopes, m);
+            active.scale(slopes, words(g) + i, reinterpret_cast<std::uint16_t *>(y) + i, m, brain);
+        }
     };
     spread(n, threads, body);
 }
@@ -130,7 +136,7 @@ void choose(const std::string &isa) {
 void bind_pointwise(nanobind::module_ &m) {
     using namespace undertow;
     m.def("pointwise", &apply, "One operation of one kernel over n elements at the given addresses (0: none).");
-    m.def("lookup", &lookup, "16-bit y = table[x].");
+    m.def("lookup", &look_up, "16-bit y = table[x].");
     m.def("lookup_times", &lookup_times, "16-bit y = g·table[x], the table in float32.");
     m.def("pointwise_names", &names, "Names of the kernels, in their order.");
     m.def("isa", [] { return std::string(active.isa); }, "The instruction set in use.");

@@ -17,7 +17,7 @@ struct Gelu {
         const Pair<T> square = product(a, a), g = scaled_tail(a);
         const Exp<T> exp(half * square.hi, half * square.lo);
         // max(x, 0) − a·Q(a) holds on both sides.
-        const Pair<T> q = exp.grown(g, 0);
+        const Pair<T> q = exp.grown(g);
         const T y = exp.lift(mad(-a, q.hi, -a * q.lo), at_least(x, static_cast<T>(0)));
         // 1 − d above, d below, d = Q(a) − aφ(a).
         const Pair<T> p = product(split<T>(0x1.9884533d43651p-2, -0x1.cbc0d30ebfd15p-56), a), u = sum(g.hi, -p.hi);

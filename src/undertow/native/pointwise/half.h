@@ -1,21 +1,9 @@
-// 16-bit formats: every result is looked up in a table of all 65,536, made in wider arithmetic and rounded once.
+// 16-bit formats in float32, for the product of a gradient with a slope.
 #pragma once
 
 #include "math.h"
 
 namespace UNDERTOW_ISA {
-
-inline void lookup(const std::uint16_t *UNDERTOW_RESTRICT table, const std::uint16_t *UNDERTOW_RESTRICT x,
-                   std::uint16_t *UNDERTOW_RESTRICT y, std::size_t n) {
-    std::size_t i = 0;
-    for (; i + 8 <= n; i += 8) {  // eight independent loads in flight
-        const std::uint16_t a = table[x[i]], b = table[x[i + 1]], c = table[x[i + 2]], d = table[x[i + 3]];
-        const std::uint16_t e = table[x[i + 4]], f = table[x[i + 5]], g = table[x[i + 6]], h = table[x[i + 7]];
-        y[i] = a, y[i + 1] = b, y[i + 2] = c, y[i + 3] = d;
-        y[i + 4] = e, y[i + 5] = f, y[i + 6] = g, y[i + 7] = h;
-    }
-    for (; i < n; ++i) y[i] = table[x[i]];
-}
 
 // A 16-bit format as float, and float rounded to it, half to even.
 struct BrainFloat {
@@ -45,19 +33,9 @@ struct HalfFloat {
 };
 
 template <class Format>
-void lookup_times_in(const float *UNDERTOW_RESTRICT table, const std::uint16_t *UNDERTOW_RESTRICT x,
-                     const std::uint16_t *UNDERTOW_RESTRICT g, std::uint16_t *UNDERTOW_RESTRICT y, std::size_t n) {
-    constexpr std::size_t MOST = 1024;
-    float slopes[MOST];
-    for (std::size_t i = 0; i < n; i += MOST) {
-        const std::size_t m = n - i < MOST ? n - i : MOST;
-        for (std::size_t k = 0; k < m; ++k) slopes[k] = table[x[i + k]];
-        for (std::size_t k = 0; k < m; ++k) y[i + k] = Format::narrow(Format::widen(g[i + k]) * slopes[k]);
-    }
-}
-inline void lookup_times(const float *table, const std::uint16_t *x, const std::uint16_t *g, std::uint16_t *y,
-                         std::size_t n, bool brain) {
-    brain ? lookup_times_in<BrainFloat>(table, x, g, y, n) : lookup_times_in<HalfFloat>(table, x, g, y, n);
+void scale(const float *UNDERTOW_RESTRICT by, const std::uint16_t *UNDERTOW_RESTRICT g,
+           std::uint16_t *UNDERTOW_RESTRICT y, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) y[i] = Format::narrow(Format::widen(g[i]) * by[i]);
 }
 
 }  // namespace UNDERTOW_ISA
