@@ -5,7 +5,7 @@ All give the same numbers to the library's accuracy, so the choice is only one o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from undertow.native import available, pointwise
 
 if TYPE_CHECKING:
     from undertow.activations.base import Pointwise
+
+functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 TABLE_PAYS_FROM = 16_384
 """A table costs 65,536 evaluations once: the number of values from which a first call is worth it.  Our choice."""
@@ -142,8 +144,8 @@ def plain(x: Tensor, device: str = "cpu") -> bool:
         and type(x) in (Tensor, nn.Parameter)
         and x.device.type == device
         and x.layout is torch.strided
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-        and not torch._C._functorch.is_legacy_batchedtensor(x)  # as in autograd.grad(..., is_grads_batched=True)
+        and not functorch.is_functorch_wrapped_tensor(x)
+        and not functorch.is_legacy_batchedtensor(x)  # as in autograd.grad(..., is_grads_batched=True)
         and not torch._C._len_torch_dispatch_stack()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     )
