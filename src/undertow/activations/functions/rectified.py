@@ -52,6 +52,12 @@ class _Sloped(Pointwise):
             return F.leaky_relu(x, self.slope)
         return torch.where(x > 0, x, self.slope * x)
 
+    def _value(self, x: Tensor) -> Tensor:
+        slope = self.slope
+        if isinstance(slope, Tensor) and slope.dtype == x.dtype and (slope.numel() == 1 or x.ndim > 1):
+            return F.prelu(x, slope.reshape(-1))  # exact, with a backward pass as lean
+        return super()._value(x)
+
     def df_from_output(self, y: Tensor) -> Tensor:
         """1 for y > 0, the slope for y ≤ 0 (slope ≥ 0): exact."""
         if not self.slope >= 0:
