@@ -54,7 +54,8 @@ class _Sloped(Pointwise):
 
     def _value(self, x: Tensor) -> Tensor:
         slope = self.slope
-        if isinstance(slope, Tensor) and slope.dtype == x.dtype and (slope.numel() == 1 or x.ndim > 1):
+        fits = isinstance(slope, Tensor) and (slope.numel() == 1 or (x.ndim > 1 and slope.numel() == x.shape[1]))
+        if isinstance(slope, Tensor) and fits and slope.dtype == x.dtype:
             return F.prelu(x, slope.reshape(-1))  # exact, with a backward pass as lean
         return super()._value(x)
 
