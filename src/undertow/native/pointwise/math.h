@@ -2,7 +2,7 @@
 //
 // Every quantity whose rounding would be seen is held as a pair hi + lo.  The file is compiled once for each
 // instruction set in a namespace of its own, so that no two sets share an inline function.  The coefficients are
-// minimax polynomials from benchmarks/../tools/minimax.py; the comment beside each gives its relative error.
+// minimax polynomials from tools/minimax.py; the comment beside each gives its relative error.
 #pragma once
 
 #include <cstddef>
