@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = {".cpp", ".so", ".pyc"}
+LEFT_OUT = {".cpp", ".h", ".so", ".pyc"}
 BUILD = """
 import sys
 from scikit_build_core.build import build_wheel

@@ -31,8 +31,16 @@ def test_every_definition_is_capable_of(capability):
     assert capability_checks.failures(capability_checks.CHECKS[capability]) == {}
 
 
-def test_every_definition_compiles_into_one_graph():
-    assert capability_checks.compiles(capability_checks.subjects()) == {}
+SUBJECTS = capability_checks.subjects()
+
+
+@pytest.mark.parametrize(
+    "subjects",
+    [[s for s in SUBJECTS if s.name in HOT], pytest.param(SUBJECTS, marks=pytest.mark.slow)],
+    ids=["hot", "all"],
+)
+def test_definitions_compile_into_one_graph(subjects):
+    assert capability_checks.compiles(subjects) == {}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the exporter's own code

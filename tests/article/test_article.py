@@ -63,7 +63,7 @@ def test_sigmoid_derivative_is_at_most_a_quarter():
     y, slope = sigmoid(X), sigmoid.derivative(X)
     torch.testing.assert_close(slope, y * (1 - y), rtol=1e-9, atol=1e-14)  # 1 − σ cancels for large x
     torch.testing.assert_close(slope, slope_by_autograd("sigmoid", X), rtol=1e-9, atol=1e-14)
-    assert sigmoid.derivative(0.0) == traits(sigmoid).steepest == 0.25
+    assert sigmoid.derivative(0.0) == 0.25 == pytest.approx(traits(sigmoid).steepest, rel=1e-15)
     assert (slope[X.abs() > 1e-6] < 0.25).all()
 
 
