@@ -11,20 +11,36 @@ namespace UNDERTOW_ISA {
 template <class T>
 struct Gate {
     Exp<T> exp;
-    T r, error;  // 1/(1 + E) = r·(1 + error)
+    T r, error, half, rough;  // 1/(1 + E) = r·(1 + error); `half` for an E, `rough` for a 1 + E that was rounded
 
     UNDERTOW_INLINE explicit Gate(T z, T lo) : Gate(Exp<T>(z, lo)) {}
     UNDERTOW_INLINE explicit Gate(Exp<T> e) : exp(e) {
-        const Pair<T> s = exp.plus(1);
+        const Pair<T> s = quick_sum(static_cast<T>(1), exp.value());
         r = 1 / s.hi;
-        error = residual(r, s);
+        half = residual(r, s);
+        rough = mad(-r, s.hi, static_cast<T>(1));
+        error = residual(r, exp.plus(1));
     }
-    // σ(−a).
-    UNDERTOW_INLINE T value() const { return r + exp.growth({r, 0}, error); }
-    // x·σ(−a).
+    // σ(−a), in float32 with some of the corrections only: 2 ulp leave room.
+    UNDERTOW_INLINE T value() const {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            return mad(r, exp.fraction + rough, r);
+        } else {
+            return r + exp.growth({r, 0}, error);
+        }
+    }
+    // x·σ(−a); `times_nearly` as `value`.
     UNDERTOW_INLINE T times(T x) const {
         const Pair<T> p = product(x, r);
         return p.hi + exp.growth(p, error);
+    }
+    UNDERTOW_INLINE T times_nearly(T x) const {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            const Pair<T> p = product(x, r);
+            return p.hi + mad(p.hi, exp.fraction + half, p.lo);
+        } else {
+            return times(x);
+        }
     }
     // σ(a)σ(−a), as a pair.
     UNDERTOW_INLINE Pair<T> slope() const {
@@ -77,7 +93,7 @@ struct Silu {
     UNDERTOW_INLINE Both<T> both(T x) const {
         const T a = magnitude(x);
         const Gate<T> gate(Exp<T>(-a));
-        return {gate.exp.lift(gate.times(-a), at_least(x, static_cast<T>(0))),
+        return {gate.exp.lift(gate.times_nearly(-a), at_least(x, static_cast<T>(0))),
                 reflect(x >= 0, gate.exp, gate.slope_of_times({a, 0}))};
     }
 };
