@@ -238,23 +238,32 @@ struct Tail<float> {  // 0 ≤ a ≤ 14.7; 2^−29.6 to 14.5, where results turn
     static constexpr float K = 3, M = 2, END = 14.7f;
     static constexpr Pair<float> CENTRE = {0x1.ae5754p-1f, -0x1.407a44p-28f};
     static constexpr float SLOPE = -0x1.74b576p-1f;
+    // slope + m·p(m).
+    static UNDERTOW_INLINE Pair<float> steep(float m) { return quick_sum(SLOPE, rest(m) * m); }
     static UNDERTOW_INLINE float rest(float m) {
         return polynomial(m, 0x1.7882ccp-2f, -0x1.01149ap-4f, -0x1.194d96p-5f, 0x1.97f992p-7f,
                           0x1.a03e50p-8f, -0x1.d8de14p-10f, -0x1.b167180p-10f, 0x1.d8f8b6p-14f, 0x1.68060ap-12f);
     }
 };
 template <>
-struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−55.5; the last coefficient is raised by 1.6e−16 against the bias of rounding at 0
+struct Tail<double> {  // 0 ≤ a ≤ 38.9: 2^−60.9, each coefficient fitted after the one before it was rounded
     static constexpr double K = 6, M = 6, END = 38.9;
-    static constexpr Pair<double> CENTRE = {0x1.8e010d2b8a0eap-1, -0x1.dee4f0243aaa2p-55};
-    static constexpr double SLOPE = -0x1.66eaa7d09640ep-1;
+    static constexpr Pair<double> CENTRE = {0x1.8e010d2b8a0eap-1, -0x1.d2d950427ce10p-55};
+    static constexpr Pair<double> SLOPE = {-0x1.66eaa7d09640fp-1, 0x1.05278f0924b0dp-55};
+    static constexpr double BEND = 0x1.234fe3fd925bep-1;
+    // slope + m·(bend + m·p(m)): the rounding of p alone stays.
+    static UNDERTOW_INLINE Pair<double> steep(double m) {
+        const double p = rest(m), h = mad(p, m, BEND), l = mad(p, m, BEND - h);
+        const Pair<double> t = product(Pair<double>{h, l}, m), s = quick_sum(SLOPE.hi, t.hi);
+        return {s.hi, s.lo + (t.lo + SLOPE.lo)};
+    }
     static UNDERTOW_INLINE double rest(double m) {
-        return polynomial(m, 0x1.234fe3fd925c2p-1, -0x1.a7d6577269c54p-2,
-                          0x1.1267d7383d8bep-2, -0x1.38b069dbb39c2p-3, 0x1.33e777760ac59p-4, -0x1.fba9d530b60e3p-6,
-                          0x1.48a83bce38d76p-7, -0x1.1764cd563cff8p-9, 0x1.13bbed4ded5b7p-15, 0x1.7c57227535456p-13,
-                          -0x1.0f972d4438b7ep-14, 0x1.20b9d94a90750p-20, 0x1.c8259700a0bffp-18, -0x1.e319a4fedeaf6p-20,
-                          -0x1.cefe86e2e96e2p-22, 0x1.4d3180fa98d26p-22, 0x1.54aac1580b4bbp-27, -0x1.713df30ef94f1p-25,
-                          0x1.025540216b49fp-37, 0x1.45472bd25e075p-28, 0x1.7f8f678a3cce7p-31);
+        return polynomial(m, -0x1.a7d6577269bc0p-2, 0x1.1267d7383da8dp-2, -0x1.38b069dbb6488p-3,
+                          0x1.33e7777600099p-4, -0x1.fba9d52f4f85cp-6, 0x1.48a83bd299187p-7, -0x1.1764cdbc7d759p-9,
+                          0x1.13bbc9dc515bfp-15, 0x1.7c57452b77f32p-13, -0x1.0f96cf8d55951p-14, 0x1.207fb40f51581p-20,
+                          0x1.c8111c62c2fcep-18, -0x1.e2a2c6827ae75p-20, -0x1.cc12e2e9b66b1p-22, 0x1.4b10f00b392dap-22,
+                          0x1.9ea9815fa1c1ap-28, -0x1.69bfe8479dc9bp-25, 0x1.afd2332c561d8p-29, 0x1.60f7fe1cf02eap-28,
+                          -0x1.b203158de4c72p-32, -0x1.c8a1f5ee10c3ap-32);
     }
 };
 
@@ -264,7 +273,7 @@ UNDERTOW_INLINE Pair<T> scaled_tail(T a) {
     const Pair<T> s = quick_sum(Tail<T>::K, a);
     const T r = 1 / s.hi, e = residual(r, s), m0 = mad(-(Tail<T>::K + Tail<T>::M), r, static_cast<T>(1));
     const T m = mad(m0 - 1, e, m0);
-    const Pair<T> t = product(quick_sum(Tail<T>::SLOPE, Tail<T>::rest(m) * m), m);
+    const Pair<T> t = product(Tail<T>::steep(m), m);
     const Pair<T> w = quick_sum(Tail<T>::CENTRE.hi, t.hi);
     const Pair<T> g = product(Pair<T>{w.hi, w.lo + (t.lo + Tail<T>::CENTRE.lo)}, r);
     return {g.hi, mad(g.hi, e, g.lo)};
