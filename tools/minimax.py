@@ -1,8 +1,8 @@
 """Minimax polynomials of src/undertow/native/pointwise/math.h, by Remez' exchange in 50 digits.
 
 `python tools/minimax.py exp|log|tail float32|float64` prints coefficients, lowest power first, rounded to the type, and
-the largest weighted error that is left.  The tails in the header were fitted once more after each coefficient was rounded
-(least squares of what is left), their first ones held as hi + lo; the comment there tells the error of what stands there.
+the largest weighted error that is left.  The tails in the header were fitted once more after each coefficient was
+rounded (least squares of what is left), their first ones held as hi + lo; the comment there tells the error.
 """
 
 import sys

@@ -147,7 +147,8 @@ def _accuracy_text() -> str:
 def _code(act: Activation) -> str:
     if isinstance(act, Custom):
         return ""
-    fields = "".join(f", {name}={value!r}" for name, value in act.parameters.items() if value is not None)
+    shown = {n: v for n, v in act.parameters.items() if v is not None and not isinstance(v, tuple)}  # tuples run long
+    fields = "".join(f", {name}={value!r}" for name, value in shown.items())
     lines = ["import undertow as ut", "", f'act = ut.activation("{act.name}"{fields})']
     if None in act.parameters.values():  # the funnel: its window comes with the layer
         lines += ["layer = act.layer(channels=x.shape[1])", "y = layer(x)"]
