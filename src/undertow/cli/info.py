@@ -25,14 +25,16 @@ def facts() -> dict[str, str]:
     import torch
 
     from undertow import native
+    from undertow.native import pointwise
 
+    compiled = say("cli.info.compiled", isa=pointwise.isa())
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return {
         "undertow": __version__,
         "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
         "torch": torch.__version__,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("numpy", "matplotlib", "rich", "typer")),
-        "kernels": say("cli.info.compiled") if native.available() else say("cli.info.missing", why=native.why_not()),
+        "kernels": compiled if native.available() else say("cli.info.missing", why=native.why_not()),
         "threads": str(torch.get_num_threads()),
         "device": str(device or "cpu"),
         "language": f"{current_language()} ({', '.join(LANGUAGES)})",
