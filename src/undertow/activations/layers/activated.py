@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from undertow.activations.base import Activation
 from undertow.activations.layers.lean import Lean
+from undertow.activations.layers.traced import one_call
 from undertow.activations.lookup import activation
 from undertow.foundation import InputError
 
@@ -42,6 +43,7 @@ class _Activated(Lean):
 
     activation: nn.Module
 
+    @one_call
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(tagged(self.activation, input))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from undertow.activations.autograd import Keep
 from undertow.activations.base import Activation, Pointwise
 from undertow.activations.functions.spatial import FReLU, funnel
+from undertow.activations.layers.traced import one_call
 from undertow.activations.parameters import is_numeric
 from undertow.foundation import InputError
 
@@ -65,6 +66,7 @@ class ActivationLayer(nn.Module):
             return self._start
         return dataclasses.replace(self._start, **{n: getattr(self, n) for n in self.trained})  # pyright: ignore
 
+    @one_call
     def forward(self, x: Tensor) -> Tensor:
         definition = self.definition
         if self.keep is None:
@@ -113,6 +115,7 @@ class FunnelReLU(nn.Module):
         scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
         return FReLU(window=self.window.weight * scale[:, None, None, None], bias=self.norm.bias - mean * scale)
 
+    @one_call
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise InputError(
