@@ -82,11 +82,11 @@ class Custom(Pointwise):
             raise InputError(
                 f"{got} from {self.name!r} for an input of shape {tuple(x.shape)}",
                 "a function that acts on each element by itself",
-                "Custom('double', lambda x: 2 * x)",
+                "define('double', lambda x: 2 * x)",
             )
         if not y.is_floating_point():
             got = f"a result of {str(y.dtype).removeprefix('torch.')} from {self.name!r}"
-            raise InputError(got, "real floating point numbers", "Custom('step', lambda x: (x > 0).to(x.dtype))")
+            raise InputError(got, "real floating point numbers", "define('step', lambda x: (x > 0).to(x.dtype))")
         return y
 
     def _value(self, x: Tensor) -> Tensor:

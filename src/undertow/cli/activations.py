@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -123,7 +124,8 @@ def _family(family: str | None) -> list[Datasheet]:
 
     there = families()
     if family is not None and family not in there:
-        raise InputError(f"the family {family!r}", f"one of {', '.join(there)}", f"--family {next(iter(there))}")
+        nearest = (get_close_matches(family, there, n=1, cutoff=0.0) or list(there))[0]
+        raise InputError(f"the family {family!r}", f"one of {', '.join(there)}", f"--family {nearest}")
     acts = [activation(name) for name in (names() if family is None else there[family])]
     return [datasheet(act) for act in acts]
 

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from torch import nn
-from torch.fx import Proxy
+from torch.fx import Proxy, Tracer
 
 
 def one_call(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,7 +16,7 @@ def one_call(forward: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(forward)
     def traced(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         for x in (*args, *kwargs.values()):
-            if isinstance(x, Proxy):
+            if isinstance(x, Proxy) and isinstance(x.tracer, Tracer):
                 return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), args, kwargs)
         return forward(self, *args, **kwargs)
 
