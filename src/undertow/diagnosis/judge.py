@@ -28,7 +28,7 @@ def judge(recording: Recording) -> Diagnosis:
         steps=len(recording.steps),
         measured=len(recording.snapshots),
         overhead=recording.overhead,
-        losses=tuple(recording.losses),
+        losses=tuple(reading.value for reading in recording.losses),
     )
 
 

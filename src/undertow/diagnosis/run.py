@@ -12,7 +12,7 @@ from undertow.diagnosis.finding import Diagnosis
 from undertow.diagnosis.judge import judge
 from undertow.foundation import InputError
 from undertow.probe import Observer, measure
-from undertow.record import Recording
+from undertow.record import LossReading, Recording
 
 
 class Run:
@@ -33,7 +33,8 @@ class Run:
 
     def log(self, loss: float | Tensor) -> None:
         """Note the loss of a step for the report; optional."""
-        self.recording.losses.append(loss.item() if isinstance(loss, Tensor) else float(loss))
+        value = loss.item() if isinstance(loss, Tensor) else float(loss)
+        self.recording.add(LossReading(self._observer.step, value))
 
     def close(self) -> None:
         """Take every hook off; the model is as it was before."""

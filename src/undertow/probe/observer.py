@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim import Optimizer
 
 from undertow.native import statistics
+from undertow.probe.account import Account
 from undertow.probe.budget import Budget
+from undertow.probe.clock import Clock
+from undertow.probe.gradients import total_norm
 from undertow.probe.objective import check_trainable
 from undertow.probe.tap import ForwardTap
-from undertow.record import NotObserved, ParameterReading, Reading, Recording, Snapshot, StepReading
+from undertow.probe.updates import Updates
+from undertow.record import NotObserved, ParameterReading, Reading, Recording, Sink, Snapshot, Stage, StepReading
+
+ALARMED = 2
+"""After a gradient that is not finite, this many steps are measured whole."""
 
 
 class Observer:
     """Watches `model` until `close()`; what was seen is in `recording`.
+
+    A step is *deep* where its forward and backward pass are measured whole; only then are there hooks on the model.
+    Every other step costs one norm of the gradients.
 
     Parameters
     ----------
@@ -28,36 +38,45 @@ class Observer:
     optimizer:
         Its steps count; without one, every optimizer that holds a parameter of the model does.
     budget:
-        Share of the run's time that measuring whole steps may cost; None measures every step.
+        Share of the run's time that observing may cost; None measures every step whole.
+    name, sinks:
+        Of the recording.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, budget: float | None = 0.02
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None = None,
+        budget: float | None = 0.02,
+        *,
+        name: str = "model",
+        sinks: Iterable[Sink] = (),
     ) -> None:
         check_trainable(model)
-        self.model, self.optimizer, self._only = model, optimizer, optimizer
-        self.recording = Recording()
+        self.model = model
+        self.recording = Recording(name=name, sinks=list(sinks))
         self.budget = Budget(budget)
         self.failure: Exception | None = None
         self.step = 0
-        self._known = {id(p) for p in model.parameters()}
-        self._alarmed = False
-        self._tap = ForwardTap(model, self._wants, self._guard)
-        self._handles = [
-            register_optimizer_step_pre_hook(self._guard(self._before_step)),
-            register_optimizer_step_post_hook(self._guard(self._after_step)),
-        ]
+        self._optimizers: list[Optimizer] = []
+        self._passes = 0
+        self._alarms = 0
+        self._updates: Updates | None = None
+        self._weights: dict[str, Reading] = {}
+        self._gradients: dict[str, Reading] = {}
+        self._read = False
+        self._tap = ForwardTap(model, lambda: self.model.training, self._guard)
+        self._clock = Clock(model, optimizer, self, self._guard)
+        self._begin()
 
     def close(self) -> None:
         """Takes every hook off; the model is as it was."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._tap.leave()
-        self._collect()
-        self._tap.close()
+        self._clock.close()
+        self._tap.disarm()
+        self._guard(self._collect)()
+        for account in self._tap.take():  # after an error of ours there may be some left
+            account.close()
         self.recording.overhead = self.budget.overhead
-        self.recording.optimizer = type(self.optimizer).__name__ if self.optimizer else None
 
     def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """An error of ours never ends the user's training: it ends the observing, and is said once."""
@@ -74,66 +93,82 @@ class Observer:
 
         return guarded
 
-    def _wants(self) -> bool:
-        return self.model.training and (self.budget.wants(self.step) or self._alarmed)
+    # ------------------------------------------------------------ one step, from its first forward pass on
 
-    # ------------------------------------------------------------ the optimizer's step
+    def _begin(self) -> None:
+        """Decides about the step that comes, before its forward pass."""
+        self._passes, self._read, self._updates = 0, False, None
+        self._weights, self._gradients = {}, {}
+        self.deep = self.budget.wants(self.step) or self._alarms > 0
+        if self.deep:
+            self._tap.arm()
+        else:
+            self._tap.disarm()
 
-    def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
-        if self._only is not None:
-            return optimizer is self._only
-        return any(id(p) in self._known for p in _parameters(optimizer))
+    def backward_ended(self) -> None:
+        self._passes += 1
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-        if not self._concerns(optimizer):
-            return
-        self.optimizer = optimizer
-        norm = _total_norm(optimizer)
-        self.recording.steps.append(StepReading(self.step, norm, float(optimizer.param_groups[0]["lr"])))
-        self._alarmed = not math.isfinite(norm) and len(self._nonfinite_steps()) <= 2
-        self._collect(self._parameter_readings())
+    def before_step(self, optimizer: Optimizer) -> None:
+        if self.deep:
+            self._updates = Updates(self.model)
+            self._weights = {name: Reading(*statistics(p)) for name, p in self._trained()}
+        if self._passes:  # else the optimizer was given a closure, which will compute the gradients
+            self._read_gradients(optimizer)
 
-    def _after_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-        if self._concerns(optimizer):
-            self.budget.stepped(self.step)
-            self.step += 1
+    def after_step(self, optimizer: Optimizer) -> None:
+        if not self._read:
+            self._read_gradients(optimizer)
+        self._collect()
+        self.budget.stepped(self.step)
+        self.step += 1
+        self._begin()
 
-    def _nonfinite_steps(self) -> list[StepReading]:
-        return [s for s in self.recording.steps[-3:] if not math.isfinite(s.gradient_norm)]
+    def _read_gradients(self, optimizer: Optimizer) -> None:
+        self._read = True
+        size = total_norm(optimizer)
+        rate = float(optimizer.param_groups[0]["lr"])
+        self.recording.add(StepReading(self.step, size, rate, self._number(optimizer), passes=self._passes))
+        if self.deep:
+            found = ((name, p.grad) for name, p in self._trained())
+            self._gradients = {name: Reading(*statistics(g)) for name, g in found if g is not None}
+        self._alarms = self._alarms - 1 if self._alarms else 0 if math.isfinite(size) else ALARMED
+
+    def _number(self, optimizer: Optimizer) -> int:
+        if optimizer not in self._optimizers:
+            self._optimizers.append(optimizer)
+            self.recording.optimizers.append(type(optimizer).__name__)
+        return self._optimizers.index(optimizer)
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad and p.numel())
 
     def _parameter_readings(self) -> dict[str, ParameterReading]:
-        if not self._tap.accounts:
-            return {}
+        updates = self._updates.readings(self.model) if self._updates else {}
         return {
-            name: ParameterReading(
-                Reading(*statistics(p)), Reading(*statistics(p.grad.to_dense())) if p.grad is not None else None
-            )
-            for name, p in self.model.named_parameters()
-            if p.requires_grad and p.numel()
+            name: ParameterReading(weight, self._gradients.get(name), updates.get(name))
+            for name, weight in self._weights.items()
         }
 
-    def _collect(self, parameters: dict[str, ParameterReading] | None = None) -> None:
+    def _collect(self) -> None:
         """Turns the passes since the last step into one snapshot: the ledger of the first, the units of all."""
         accounts = self._tap.take()
-        complete = [a for a in accounts if a.complete]
         for account in accounts:
             account.close()
-            self.recording.not_observed.update(account.trace.not_observed)
+            for note in account.trace.not_observed.values():
+                self.recording.add(note)
+        complete = [a for a in accounts if a.complete]
         if not complete:
             return
-        alive: dict[str, torch.Tensor] = {}
-        for name, mask in ((o.site.name, o.alive) for a in complete for o in a.trace.operations):
-            if mask is not None:
-                alive[name] = alive[name] | mask if name in alive else mask
         first = complete[0]
-        self.recording.snapshots.append(
+        self.recording.add(
             Snapshot(
                 self.step,
                 first.ledger(self.step),
                 sum(a.trace.samples for a in complete),
                 first.trace.inputs,
-                parameters or {},
-                alive,
+                self._parameter_readings(),
+                _alive(complete),
+                Stage(passes=max(self._passes, 1)),
             )
         )
 
@@ -144,18 +179,14 @@ class Observer:
         message = (
             f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
         )
-        self.recording.not_observed["undertow"] = NotObserved("undertow", message)
+        self.recording.add(NotObserved("undertow", message))
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
-    return (p for group in optimizer.param_groups for p in group["params"])
-
-
-def _total_norm(optimizer: torch.optim.Optimizer) -> float:
-    gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
-    gradients = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-    if not gradients:
-        return math.nan
-    norms = torch.stack([n.double() for n in torch._foreach_norm(gradients)])  # pyright: ignore
-    return torch.linalg.vector_norm(norms).item()
+def _alive(accounts: list[Account]) -> dict[str, torch.Tensor]:
+    """Per activation site, the units that had f′ ≠ 0 for a sample of any pass."""
+    alive: dict[str, torch.Tensor] = {}
+    for name, mask in ((o.site.name, o.alive) for a in accounts for o in a.trace.operations):
+        if mask is not None:
+            alive[name] = alive[name] | mask if name in alive else mask
+    return alive

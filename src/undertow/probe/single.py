@@ -14,7 +14,7 @@ from undertow.native import statistics
 from undertow.probe.account import Account
 from undertow.probe.objective import check_trainable, objective
 from undertow.probe.tap import ForwardTap
-from undertow.record import ParameterReading, Reading, Recording, Snapshot, StepReading
+from undertow.record import LossReading, ParameterReading, Reading, Recording, Snapshot, StepReading
 
 
 def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Recording:
@@ -25,13 +25,16 @@ def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Record
     check_trainable(model)
     with _untouched(model):
         tap = ForwardTap(model, wanted=lambda: True)
+        tap.arm()
         try:
             with torch.enable_grad():
                 value = objective(loss)(model, batch)
             value.backward()
             return _recording(model, tap.take(), value)
         finally:
-            tap.close()
+            tap.disarm()
+            for account in tap.take():
+                account.close()
 
 
 def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Recording:
@@ -52,7 +55,7 @@ def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Reco
     snapshot = Snapshot(0, account.ledger(), trace.samples, trace.inputs, parameters, alive)
     norm = sum(r.gradient.norm**2 for r in parameters.values() if r.gradient is not None) ** 0.5
     steps = [StepReading(0, norm, 0.0)]
-    return Recording(steps, [snapshot], [value.item()], dict(trace.not_observed))
+    return Recording(steps, [snapshot], [LossReading(0, value.item())], dict(trace.not_observed))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from undertow.probe.trace import Guard, Trace
 
 
 class ForwardTap:
-    """Fills `accounts` with one account for each forward pass that `wanted()` and that takes part in autograd."""
+    """While armed, fills `accounts` with one account for each wanted forward pass that takes part in autograd."""
 
     def __init__(self, model: nn.Module, wanted: Callable[[], bool], guard: Guard = lambda call: call) -> None:
         """`guard` wraps what is ours in the two hooks; the observer's keeps our errors out of the user's loop."""
@@ -23,10 +23,22 @@ class ForwardTap:
         self.accounts: list[Account] = []
         self._slopes = Slopes()
         self._open: tuple[Trace, ExitStack] | None = None
-        self._handles = [
-            model.register_forward_pre_hook(_Hook(guard(self._before))),
-            model.register_forward_hook(_Hook(self._after), always_call=True),
-        ]
+        self._handles: list[Any] = []
+
+    def arm(self) -> None:
+        """Puts two hooks on the model; between measured steps it has none, and a compiled one is not compiled anew."""
+        if not self._handles:
+            self._handles = [
+                self.model.register_forward_pre_hook(_Hook(self._guard(self._before))),
+                self.model.register_forward_hook(_Hook(self._after), always_call=True),
+            ]
+
+    def disarm(self) -> None:
+        """Takes them off; the model is as it was."""
+        self.leave()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self._open is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.wanted():
@@ -57,14 +69,6 @@ class ForwardTap:
         """The accounts so far, handed over."""
         accounts, self.accounts = self.accounts, []
         return accounts
-
-    def close(self) -> None:
-        """Takes the hooks off the model and off the graphs; the model is as it was."""
-        self.leave()
-        for handle in self._handles:
-            handle.remove()
-        for account in self.take():
-            account.close()
 
 
 class _Hook:

@@ -4,9 +4,14 @@ from undertow.record.ledger import Entry as Entry
 from undertow.record.ledger import Ledger as Ledger
 from undertow.record.reading import Reading as Reading
 from undertow.record.reading import Slope as Slope
+from undertow.record.recording import Event as Event
+from undertow.record.recording import LossReading as LossReading
 from undertow.record.recording import NotObserved as NotObserved
+from undertow.record.recording import Origin as Origin
 from undertow.record.recording import ParameterReading as ParameterReading
 from undertow.record.recording import Recording as Recording
+from undertow.record.recording import Sink as Sink
 from undertow.record.recording import Snapshot as Snapshot
+from undertow.record.recording import Stage as Stage
 from undertow.record.recording import StepReading as StepReading
 from undertow.record.site import Site as Site

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -24,12 +26,41 @@ class NotObserved:
 
 @dataclass(frozen=True)
 class StepReading:
-    """What is noted of every optimizer step; the gradient as the optimizer receives it, after any clipping."""
+    """What is noted of every step of every optimizer, by stage.
+
+    `gradient_norm` is the gradient as the optimizer receives it: accumulated over `passes` backward passes, reduced
+    over the ranks, divided by `loss_scale`, after any clipping.  `unclipped_norm` is the same before the training
+    loop changed it (clipping), None where it was left alone or not measured.
+    """
 
     step: int
     gradient_norm: float
-    """Of all parameters together; NaN or inf where it is not finite."""
+    """Of all parameters of the optimizer together; NaN or inf where it is not finite."""
     learning_rate: float
+    optimizer: int = 0
+    """Its place in `Recording.optimizers`."""
+    unclipped_norm: float | None = None
+    loss_scale: float = 1.0
+    """What the loss was multiplied with before the backward pass (torch.amp.GradScaler)."""
+    passes: int = 1
+    """Backward passes since the last step of this optimizer: accumulated micro-batches, or evaluations of a closure."""
+    skipped: bool = False
+    """The optimizer was never called, as a loss scaler does with a gradient that is not finite."""
+    local_norms: tuple[float, ...] = ()
+    """Per rank, the norm of the gradient before it was reduced, or of its shard; empty on one process."""
+
+    @property
+    def clip_ratio(self) -> float:
+        """What clipping left of the norm, 1 where nothing was clipped."""
+        return self.gradient_norm / self.unclipped_norm if self.unclipped_norm else 1.0
+
+
+@dataclass(frozen=True)
+class LossReading:
+    """A loss as the user logged it."""
+
+    step: int
+    value: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +69,46 @@ class ParameterReading:
 
     weight: Reading
     gradient: Reading | None
-    """None where it received no gradient."""
+    """As the optimizer receives it; None where it received none."""
+    update: Reading | None = None
+    """Of w(after) - w(before), the optimizer's own scaling included; of a sample where the parameter is large."""
+
+    @property
+    def relative_update(self) -> float:
+        """rms(Δw) / rms(w); NaN where it was not measured."""
+        return self.update.rms / self.weight.rms if self.update and self.weight.rms else math.nan
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the backward values of a snapshot are: of one backward pass, on one rank, as autograd computed them."""
+
+    loss_scale: float = 1.0
+    """They carry this factor; a ledger's factors don't."""
+    passes: int = 1
+    """Backward passes of the step; the ledger is that of the first."""
+    rank: int = 0
+    ranks: int = 1
+    """Above 1 the backward values are local to `rank`, the parameters' gradients are reduced."""
+    eager: bool = False
+    """A compiled model ran this step eagerly, so that its inside could be seen."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The first value of a run that was not finite."""
+
+    step: int
+    site: str
+    operation: str
+    direction: Literal["forward", "backward"]
+    value: Literal["nan", "inf"]
+    source: str | None
+    """`file.py:12` of the user's line."""
+    inputs: tuple[Reading, ...]
+    """The operands of the operation (forward), or the gradient that came in (backward): all finite."""
+    exact: bool = True
+    """Seen in the step where it arose; else found afterwards, by the steps that were measured."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +123,56 @@ class Snapshot:
     parameters: Mapping[str, ParameterReading] = field(default_factory=dict)
     alive: Mapping[str, Tensor] = field(default_factory=dict)
     """Per activation site, which units had f′ ≠ 0 for at least one sample of this step."""
+    stage: Stage = Stage()
+
+
+class Sink(Protocol):
+    """Receives what a recording is given, as it comes: a run file.  A call returns at once and never raises."""
+
+    def add(self, recording: Recording, event: Event) -> None: ...
 
 
 @dataclass
 class Recording:
-    """A run as it was observed."""
+    """A run as it was observed.  Whatever is added goes to the sinks too."""
 
     steps: list[StepReading] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    """As the user logged them."""
+    losses: list[LossReading] = field(default_factory=list)
     not_observed: dict[str, NotObserved] = field(default_factory=dict)
     overhead: float | None = None
     """Measured cost of observing, as a share of the run's time."""
-    optimizer: str | None = None
+    optimizers: list[str] = field(default_factory=list)
+    """Class names of the optimizers, in the order in which they were first seen."""
+    origin: Origin | None = None
+    """Where the first value that is not finite arose."""
+    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per parameter that has several names, the others."""
+    name: str = "model"
+    """Of the observed model, where a run has several."""
+    sinks: list[Sink] = field(default_factory=list, repr=False, compare=False)
+
+    def add(self, event: Event) -> None:
+        """Keeps a reading and hands it to the sinks."""
+        match event:
+            case StepReading():
+                self.steps.append(event)
+            case Snapshot():
+                self.snapshots.append(event)
+            case LossReading():
+                self.losses.append(event)
+            case Origin():
+                self.origin = self.origin or event
+            case NotObserved():
+                if event.what in self.not_observed:
+                    return
+                self.not_observed[event.what] = event
+        for sink in self.sinks:
+            sink.add(self, event)
+
+    @property
+    def optimizer(self) -> str | None:
+        return self.optimizers[0] if self.optimizers else None
 
     @property
     def last_step(self) -> int:
@@ -77,3 +183,6 @@ class Recording:
         """The snapshots of the last half of the run, at least the last one."""
         half = self.last_step / 2
         return [s for s in self.snapshots if s.step >= half] or self.snapshots[-1:]
+
+
+Event = StepReading | Snapshot | LossReading | Origin | NotObserved
