@@ -195,3 +195,15 @@ def test_an_error_is_also_the_builtin_that_one_would_catch() -> None:
     assert issubclass(InputError, ValueError)
     assert issubclass(UnknownNameError, LookupError)
     assert all(issubclass(e, InputError) for e in (ModelError, BatchError, LossError))
+
+
+def test_an_error_of_ours_is_not_blamed_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from undertow.probe import trace
+
+    def failing(_tensor: Tensor) -> Any:
+        raise RuntimeError("a planted fault")
+
+    monkeypatch.setattr(trace, "statistics", failing)
+    with pytest.raises(RuntimeError, match="a planted fault") as caught:
+        examine(net(), batch(), F.cross_entropy)
+    assert not isinstance(caught.value, UndertowError)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undertow.foundation import NothingObservedError
+from undertow.foundation import NothingObservedError, UndertowError
 from undertow.native import statistics
 from undertow.probe.account import Account
 from undertow.probe.objective import check_trainable, objective
 from undertow.probe.tap import ForwardTap
+from undertow.probe.trace import Guard
 from undertow.record import LossReading, ParameterReading, Reading, Recording, Snapshot, StepReading
 
 
@@ -23,18 +24,37 @@ def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Record
     Raises ModelError, BatchError or LossError where one of the three cannot be used.
     """
     check_trainable(model)
+    faults: list[Exception] = []
     with _untouched(model):
-        tap = ForwardTap(model, wanted=lambda: True)
+        tap = ForwardTap(model, lambda: True, _noting(faults))
         tap.arm()
         try:
             with torch.enable_grad():
                 value = objective(loss)(model, batch)
             value.backward()
             return _recording(model, tap.take(), value)
+        except UndertowError:
+            if faults:  # an error of ours inside the forward pass, which looked like the model refusing its batch
+                raise faults[0] from None
+            raise
         finally:
             tap.disarm()
             for account in tap.take():
                 account.close()
+
+
+def _noting(faults: list[Exception]) -> Guard:
+    def guard(call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any) -> Any:
+            try:
+                return call(*args)
+            except Exception as error:
+                faults.append(error)
+                raise
+
+        return guarded
+
+    return guard
 
 
 def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Recording:
