@@ -9,9 +9,9 @@ versions and their in-place use alone, which hooks on modules do not.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from torch.utils._pytree import tree_leaves
 from undertow.native import statistics
 from undertow.probe.trace import Edge, Operation, Trace, merged
 from undertow.record import Entry, Ledger, NotObserved, Reading, Site
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -59,22 +61,31 @@ class Account:
     # ------------------------------------------------------------ before the backward pass
 
     def _junctions(self, roots: Iterable[Edge]) -> None:
-        """Adds a stop for every plumbed tensor that more than one node reads."""
-        readers: dict[Edge, int] = defaultdict(int)
-        seen: set[Node] = set()
-        todo = [edge.node for edge in [*self._stops, *roots]]
-        while todo:
-            node = todo.pop()
-            if node in seen:
-                continue
-            seen.add(node)
+        """Adds a stop for every plumbed tensor through which more than one stop, or a stop and the loss, hands over.
+
+        Nodes come readers first, so each can be told whose it is: the one stop that it hands back from.  A fused layer
+        has thousands of nodes that are all its own, and needs none.
+        """
+        owner: dict[Node, Stop | None] = {edge.node: stop for edge, stop in self._stops.items()}
+        readers: dict[Node, set[Stop | None]] = defaultdict(set)
+        read: dict[Node, set[Edge]] = defaultdict(set)
+        for edge in roots:
+            readers[edge.node].add(None)
+            read[edge.node].add(edge)
+        nodes = _readers_first([edge.node for edge in [*roots, *self._stops]])
+        for node in nodes:
+            if node not in owner:
+                found = readers[node]
+                if len(found) > 1 and not _is_leaf(node):
+                    stop = Stop(tuple(sorted(read[node], key=lambda edge: edge.output)))
+                    self._stops.update(dict.fromkeys(stop.edges, stop))
+                    owner[node] = stop
+                else:
+                    owner[node] = next(iter(found), None)
             for edge in _inputs(node):
-                readers[edge] += 1
-                todo.append(edge.node)
-        for edge, count in readers.items():
-            if count > 1 and edge not in self._stops and not _is_leaf(edge.node):
-                self._stops[edge] = Stop((edge,))
-        self._note_custom(seen)
+                readers[edge.node].add(owner[node])
+                read[edge.node].add(edge)
+        self._note_custom(set(nodes))
 
     def _note_custom(self, nodes: set[Node]) -> None:
         inside = {e.node for e in self._stops}
@@ -113,17 +124,9 @@ class Account:
         self._measure_depths()
 
     def _measure_depths(self) -> None:
-        """The longest way from a first site; operations come in the order of the forward pass, junctions on demand."""
-        done: set[Stop] = set()
-
-        def depth(stop: Stop) -> int:
-            if stop not in done:
-                done.add(stop)
-                stop.depth = max((depth(b) + (b.operation is not None) for b in stop.before), default=0)
-            return stop.depth
-
-        for stop in self._order:
-            depth(stop)
+        """The longest way from a first site."""
+        for stop in _earlier_first(self._order):
+            stop.depth = max((b.depth + (b.operation is not None) for b in stop.before), default=0)
 
     # ------------------------------------------------------------ during the backward pass
 
@@ -228,6 +231,30 @@ def _ratio(a: Reading | None, b: Reading | None) -> float:
     if a is None or b is None or not b.rms:
         return float("nan")
     return a.rms / b.rms
+
+
+def _readers_first(starts: Iterable[Node]) -> list[Node]:
+    """All nodes behind these, each after every node that reads it; no recursion, for a graph may be long."""
+    return _after_all(starts, lambda node: [edge.node for edge in _inputs(node)])[::-1]
+
+
+def _earlier_first(stops: Iterable[Stop]) -> list[Stop]:
+    return _after_all(stops, lambda stop: stop.before)
+
+
+def _after_all(starts: Iterable[T], before: Callable[[T], list[T]]) -> list[T]:
+    """Everything reachable, each after what is before it."""
+    done: dict[T, None] = {}
+    entered: set[T] = set()
+    todo = list(starts)
+    while todo:
+        one = todo[-1]
+        if one in entered:
+            done.setdefault(todo.pop())
+        else:
+            entered.add(one)
+            todo += [b for b in before(one) if b not in entered]
+    return list(done)
 
 
 def _edges(node: Node) -> list[Edge]:
