@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from undertow.foundation import InputError
 from undertow.native import Statistics, available, statistics, why_not
-from undertow.native.statistics import KERNEL_DTYPES, by_torch
+from undertow.native.statistics import CODES, by_torch
 from undertow.record import Reading
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -153,7 +153,7 @@ def test_fields_are_those_of_a_reading():
 
 def test_kernels_say_whether_they_are_there():
     assert available() == (why_not() == "")
-    assert torch.float32 in KERNEL_DTYPES
+    assert torch.float32 in CODES
 
 
 @pytest.mark.skipif(not available(), reason="the kernels are not built here")

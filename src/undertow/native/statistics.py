@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,13 @@ from torch import Tensor
 from undertow.foundation import InputError
 from undertow.native import kernels
 
-KERNEL_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+
+CODES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
+"""What the kernel calls the formats that it reads."""
+PLAIN = frozenset({Tensor, torch.nn.Parameter})
+"""Kinds of tensor that have memory of their own, if any tensor has."""
+WITH_VALUES = frozenset({torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc, torch.jagged})
 
 
 class Statistics(NamedTuple):
@@ -34,27 +40,49 @@ def statistics(tensor: Tensor) -> Statistics:
     ----------
     tensor:
         Any shape, layout and device; float16, bfloat16, float32 and float64 on the CPU go to the compiled kernel,
-        every other real dtype to torch.  Nothing is recorded for autograd.
+        every other real dtype to torch.  Of a sparse tensor only the stored values are read; the others are zeros.
+        Nothing is recorded for autograd.
 
     Returns
     -------
     Statistics
         `count` of all values, `mean`, `rms` and `max` of the finite ones (NaN where there are none), and the number
-        of exact zeros, NaNs, infinities and subnormals (0 < |x| < the dtype's smallest normal number).  Sums are
-        taken in float64, and in units of the maximum where a square would leave its range.
+        of exact zeros, NaNs, infinities and subnormals (0 < |x| < the dtype's smallest normal number).  Counts and
+        `max` are exact.  Of float64, and wherever a square would leave float32's range, sums are taken in float64
+        and if need be in units of the maximum.  Else at most eight numbers at a time are added up in float32, and
+        those sums in float64: `rms` is right to 1e-6 of itself, `mean` to 1e-7 of `rms`.
 
     Raises
     ------
     InputError
-        A complex tensor, or one without values (a meta tensor).
+        A complex tensor, or one whose values are not at hand: a meta or fake tensor, one inside `torch.func`, or
+        one that wraps others (a DTensor: take its local tensor).
+    """
+    values, unstored = stored(tensor)
+    if kernels.module is not None and values.is_cpu and values.dtype in CODES:
+        found = Statistics._make(kernels.module.statistics(values))
+    else:
+        found = by_torch(values)
+    return diluted(found, unstored) if unstored else found
+
+
+def stored(tensor: Tensor) -> tuple[Tensor, int]:
+    """The values of a tensor as a contiguous one, in the order of memory, and how many zeros a sparse one leaves out.
+
+    Nothing is copied where the values fill a block of memory in any order; of a sparse tensor, only what it stores.
     """
     _check(tensor)
-    tensor = tensor.detach()
-    if tensor.layout is not torch.strided:
+    tensor, count = tensor.detach(), tensor.numel()
+    if tensor.layout is torch.sparse_coo:
+        tensor = tensor.coalesce()._values()
+    elif tensor.layout in WITH_VALUES:
+        tensor = tensor.values()
+    elif tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
-    if kernels.module is not None and tensor.device.type == "cpu" and tensor.dtype in KERNEL_DTYPES:
-        return Statistics._make(kernels.module.statistics(_in_memory_order(tensor)))
-    return by_torch(tensor)
+    unstored = count - tensor.numel()
+    if not tensor.is_contiguous():
+        tensor = tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+    return tensor.contiguous().resolve_neg(), max(unstored, 0)
 
 
 def _check(tensor: Tensor) -> None:
@@ -62,44 +90,63 @@ def _check(tensor: Tensor) -> None:
         raise InputError(f"a tensor of {tensor.dtype}", "real numbers", "statistics(torch.view_as_real(tensor))")
     if tensor.is_meta:
         raise InputError("a meta tensor", "a tensor with values", 'model.to_empty(device="cpu")')
+    if functorch.is_functorch_wrapped_tensor(tensor):
+        raise InputError("a tensor inside torch.func", "a tensor with values", "statistics of the function's result")
+    if type(tensor) not in PLAIN and _wraps_others(tensor):
+        kind = type(tensor).__name__
+        raise InputError(f"a {kind}, which has no memory of its own", "a tensor with values", "tensor.to_local()")
 
 
-def _in_memory_order(tensor: Tensor) -> Tensor:
-    """The same values as a contiguous tensor, without a copy where they fill a block of memory in any order."""
-    if not tensor.is_contiguous():
-        tensor = tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
-    return tensor.contiguous().resolve_neg()
+def _wraps_others(tensor: Tensor) -> bool:
+    from torch._subclasses.fake_tensor import is_fake
+
+    if is_fake(tensor):
+        return True
+    return tensor.layout is not torch.jagged and bool(tensor.numel()) and tensor.data_ptr() == 0
+
+
+def by_torch(tensor: Tensor) -> Statistics:
+    """The same in plain torch: any real dtype, any device, one transfer to the host."""
+    return of_row(row(tensor).tolist())
+
+
+def of_row(numbers: list[float]) -> Statistics:
+    """The fields from the eight numbers of a row."""
+    count, mean, rms, top, zeros, nans, infs, subnormals = numbers
+    return Statistics(int(count), mean, rms, top, int(zeros), int(nans), int(infs), int(subnormals))
 
 
 @torch.no_grad()
-def by_torch(tensor: Tensor) -> Statistics:
-    """The same in plain torch: any real dtype, any device, four transfers to the host."""
-    tiny = torch.finfo(tensor.dtype).tiny if tensor.is_floating_point() else 0
-    values = tensor.detach().to(torch.float32 if tensor.device.type == "mps" else torch.float64)  # mps has no float64
-    count, nans = values.numel(), 0
-    top = values.abs().max().item() if count else 0.0
-    if not math.isfinite(top):
-        nans = int(values.isnan().count_nonzero())
-        values = values[values.isfinite()]
-        top = values.abs().max().item() if values.numel() else 0.0
-    n = values.numel()
-    counts = [values.count_nonzero(), (values.abs() >= tiny).count_nonzero()]
-    unit = top if top and not _squares_fit(values.dtype, top) else 1.0
-    values = values / unit if unit != 1.0 else values
-    nonzero, normal = torch.stack(counts).tolist()
-    total, squares = torch.stack([values.sum(), values.square().sum()]).tolist()
-    return Statistics(
-        count=count,
-        mean=total / n * unit if n else math.nan,
-        rms=math.sqrt(squares / n) * unit if n else math.nan,
-        max=top if n else math.nan,
-        zeros=n - nonzero,
-        nans=nans,
-        infs=count - n - nans,
-        subnormals=nonzero - normal if tiny else 0,
-    )
+def row(tensor: Tensor) -> Tensor:
+    """The eight numbers as a tensor on the same device, which the host need not wait for."""
+    wide = torch.float32 if tensor.device.type == "mps" else torch.float64  # mps has no float64
+    tiny = torch.finfo(tensor.dtype).tiny if tensor.is_floating_point() else 0.0
+    x = tensor.detach().to(wide).flatten()
+    finite = x.isfinite()
+    x = torch.where(finite, x, 0.0)
+    size, n = x.abs(), finite.sum()
+    top = size.amax() if len(x) else n.to(wide)
+    unit = torch.where(top > 0, top, 1.0)  # no square leaves the range
+    scaled = x / unit
+    nans = tensor.isnan().sum() if tensor.is_floating_point() else n * 0
+    normal, nonzero = (size >= tiny).sum(), size.count_nonzero()
+    fields = [
+        n.new_full((), len(x)),
+        scaled.sum() / n * unit,
+        (scaled.square().sum() / n).sqrt() * unit,
+        torch.where(n > 0, top, math.nan),
+        n - nonzero,
+        nans,
+        len(x) - n - nans,
+        nonzero - normal if tiny else n * 0,
+    ]
+    return torch.stack([f.to(wide) for f in fields])
 
 
-def _squares_fit(dtype: torch.dtype, top: float) -> bool:
-    """Whether Σx² neither overflows nor loses digits; the kernel's limits, and never in float32."""
-    return dtype is torch.float64 and 1e-140 < top < 1e140
+def diluted(found: Statistics, zeros: int) -> Statistics:
+    """The statistics with so many zeros more."""
+    finite = found.count - found.nans - found.infs
+    total = finite + zeros
+    share = finite / total
+    mean, rms, top = (found.mean, found.rms, found.max) if finite else (0.0, 0.0, 0.0)
+    return Statistics(found.count + zeros, mean * share, rms * math.sqrt(share), top, found.zeros + zeros, *found[5:])

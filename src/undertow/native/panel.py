@@ -1,0 +1,156 @@
+"""Statistics of many tensors, taken as they pass and read together later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from undertow.foundation import InputError
+from undertow.native import kernels
+from undertow.native.device import DeviceRows
+from undertow.native.statistics import CODES, Statistics, diluted, of_row, row, stored
+
+FIELDS = len(Statistics._fields)
+FIRST_ROWS = 256
+
+
+class Readings(Sequence[Statistics]):
+    """The statistics of the slots of a panel, decoded when they are asked for.
+
+    Numbers that a GPU still computes are waited for at the first access, not before: to lose no time, read a step's
+    numbers during the next one.
+    """
+
+    def __init__(self, rows: Tensor, unstored: dict[int, int], arrivals: list[Callable[[Tensor], None]]) -> None:
+        self._rows, self._unstored, self._arrivals = rows, unstored, arrivals
+        self._numbers: list[list[float]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Statistics: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Statistics]: ...
+    def __getitem__(self, index: int | slice) -> Statistics | list[Statistics]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        found = of_row(self._settled()[index])
+        zeros = self._unstored.get(index % len(self), 0) if self._unstored else 0
+        return diluted(found, zeros) if zeros else found
+
+    def _settled(self) -> list[list[float]]:
+        if self._numbers is None:
+            for arrive in self._arrivals:
+                arrive(self._rows)
+            self._arrivals.clear()
+            self._numbers = self._rows.tolist()
+        return self._numbers
+
+
+class Panel:
+    """A table of readings that is filled during a step and read after it; no number becomes a Python object before.
+
+    ::
+
+        slot = panel.add(y)                            # in a hook
+        slots = panel.add_many(model.parameters())     # one native call for all
+        readings = panel.read()                        # readings[slot] -> Statistics
+        panel.clear()                                  # the readings stay
+
+    The numbers are those of `undertow.native.statistics`.  On the CPU they are taken at once.  On another device one
+    kernel a tensor is queued on the current stream, `flush` (or `read`) queues the copy to the host, and only the
+    first access to the readings waits for it.  A panel is for one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._unstored: dict[int, int] = {}
+        self._devices: dict[torch.device, DeviceRows] = {}
+        self._arrivals: list[Callable[[Tensor], None]] = []
+        self._rows = torch.empty(FIRST_ROWS, FIELDS, dtype=torch.float64)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, tensor: Tensor) -> int:
+        """Takes the statistics of a tensor; the slot under which they are read.
+
+        Raises
+        ------
+        InputError
+            As `undertow.native.statistics`; the slot is not taken then.
+        """
+        values, unstored = stored(tensor)
+        slot = self._reserve(1)
+        self._measure(slot, values)
+        if unstored:
+            self._unstored[slot] = unstored
+        return slot
+
+    def add_many(self, tensors: Iterable[Tensor]) -> range:
+        """As `add` for each; the slots, in order."""
+        first = self._count
+        for tensor in tensors:
+            self.add(tensor)
+        return range(first, self._count)
+
+    def add_difference(self, after: Tensor, before: Tensor) -> int:
+        """The statistics of after − before, without a temporary of their size; the slot.
+
+        16-bit numbers are subtracted in float32, where no difference of two of them is lost: `zeros` counts the
+        values that are equal.
+
+        Raises
+        ------
+        InputError
+            Shapes or dtypes differ, or as `add`.
+        """
+        if after.shape != before.shape or after.dtype is not before.dtype:
+            raise InputError(
+                f"{tuple(after.shape)} of {after.dtype} and {tuple(before.shape)} of {before.dtype}",
+                "two tensors of one shape and dtype",
+                "panel.add_difference(parameter, copy_of_parameter)",
+            )
+        wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
+        return self.add(after.detach().to(wide) - before.detach().to(wide))
+
+    def flush(self) -> None:
+        """Queues the copy of what other devices have taken so far; waits for nothing."""
+        for rows in self._devices.values():
+            self._arrivals.extend(rows.sent())
+
+    def read(self) -> Readings:
+        """The readings of all slots so far; they outlive `clear`."""
+        self.flush()
+        return Readings(self._rows[: self._count].clone(), dict(self._unstored), list(self._arrivals))
+
+    def clear(self) -> None:
+        """Forgets all slots; the next is 0 again."""
+        self.flush()
+        self._count = 0
+        self._unstored.clear()
+        self._arrivals.clear()
+
+    def _reserve(self, slots: int) -> int:
+        first = self._count
+        while first + slots > len(self._rows):
+            self._rows = torch.cat([self._rows, torch.empty_like(self._rows)])
+        self._count = first + slots
+        return first
+
+    def _measure(self, slot: int, values: Tensor) -> None:
+        if not on_host(values):
+            self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
+        elif kernels.module is not None and values.dtype in CODES:
+            self._rows[slot] = torch.tensor(kernels.module.statistics(values), dtype=torch.float64)
+        else:
+            self._rows[slot] = row(values)
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Whether the numbers of this tensor are at hand at once."""
+    return tensor.is_cpu
