@@ -15,3 +15,5 @@ from undertow.record.recording import Snapshot as Snapshot
 from undertow.record.recording import Stage as Stage
 from undertow.record.recording import StepReading as StepReading
 from undertow.record.site import Site as Site
+from undertow.record.spread import RankReading as RankReading
+from undertow.record.spread import Spread as Spread

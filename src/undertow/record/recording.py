@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undertow.record.ledger import Ledger
 from undertow.record.reading import Reading
+from undertow.record.spread import RankReading
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class Snapshot:
     alive: Mapping[str, Tensor] = field(default_factory=dict)
     """Per activation site, which units had f′ ≠ 0 for at least one sample of this step."""
     stage: Stage = Stage()
+    ranks: RankReading | None = None
+    """What all ranks measured of this step; None on one process, or where they could not be asked."""
 
 
 class Sink(Protocol):
