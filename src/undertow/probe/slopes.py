@@ -20,6 +20,8 @@ FLAT = 0.05
 class Slopes:
     """Remembers what was recognised, so that each kind of call is looked up once."""
 
+    spellings: dict[Any, Activation | None] = field(default_factory=dict)
+    """Activations in several calls, by how they are spelled."""
     _known: dict[Any, Activation | None] = field(default_factory=dict)
     _traits: dict[int, tuple[Activation, Traits]] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from undertow.activations import Activation, applied, recognise
 from undertow.native import statistics
 from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, is_weight, operation_name
 from undertow.probe.slopes import Slopes
+from undertow.probe.spelled import Spelled, Spelling, Step
 from undertow.record import NotObserved, Reading, Site, Slope
 
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -79,6 +80,7 @@ class Trace:
         self._by_edge: dict[Edge, Operation] = {}
         self._channels_first: dict[Edge, bool] = {}
         self._constant: set[Edge] = set()
+        self._spelled = Spelled(self.slopes.spellings)
         self._busy = False
 
     @contextmanager
@@ -144,25 +146,41 @@ class Trace:
             output = function(*args, **kwargs)
             self.guard(self._keep_constant)(output)
             return output
-        seen = self.guard(self._before_call)(function, args, kwargs)
+        seen = self.guard(self._before_call)(name, function, args, kwargs)
         output = function(*args, **kwargs)
         if seen is not None:
-            self.guard(self._after_call)(name, args, output, *seen)
+            self.guard(self._after_call)(args, output, seen)
         return output
 
-    def _before_call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
-        """Whether the call is an activation, and its slope: an in-place call is about to overwrite its input."""
+    def _before_call(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Seen:
+        """What the call is, and an activation's slope: an in-place call is about to overwrite its input."""
         with self._paused():
             activation = self.slopes.recognise(function, args, kwargs)
-            return activation is not None, None if activation is None else self._slope(activation, args[0])
+            step = self._spelled.step(name, function, args, kwargs)
+            if activation is not None:
+                return _Seen(name, True, self._slope(activation, args[0]), step)
+            spelling = self._spelled.ending(step) if step else None
+            if spelling is None:
+                return _Seen(name, False, None, step)
+            measured = self._slope(spelling.activation, spelling.source)
+            return _Seen(spelling.activation.name, True, measured, step, spelling)
 
-    def _after_call(self, name: str, args: tuple[Any, ...], output: Any, is_activation: bool, measured: Any) -> None:
+    def _after_call(self, args: tuple[Any, ...], output: Any, seen: _Seen) -> None:
         if any(isinstance(t, Tensor) and self._taking_part(t) for t in tree_leaves(output)):
             with self._paused():
-                effect = "activation" if is_activation else effect_of(name, args)
-                self._record(self._site(name, effect), output, measured)
-                if name in FUSED:
-                    self._note(FUSED[name])
+                if seen.spelling is not None:
+                    self._forget(seen.spelling)
+                if seen.step is not None:
+                    self._spelled.ran(seen.step, output)
+                effect = "activation" if seen.is_activation else effect_of(seen.name, args)
+                self._record(self._site(seen.name, effect), output, seen.measured)
+                if seen.name in FUSED:
+                    self._note(FUSED[seen.name])
+
+    def _forget(self, spelling: Spelling) -> None:
+        """The calls that an activation is spelled with are no sites of their own."""
+        inside = {self._by_edge.pop(Edge(*place), None) for place in spelling.inside}
+        self.operations = [o for o in self.operations if o not in inside]
 
     def _is_constant(self, args: tuple[Any, ...]) -> bool:
         """Whether only parameters go in: a weight being prepared (weight norm, a temperature), no signal."""
@@ -216,6 +234,16 @@ class Trace:
     def _note(self, reason: str) -> None:
         path = self._stack[-1].path if self._stack else ""
         self.not_observed.setdefault(path or "forward", NotObserved(path or "forward", reason))
+
+
+class _Seen(NamedTuple):
+    """What is known of a call before it runs."""
+
+    name: str
+    is_activation: bool
+    measured: tuple[Slope, Tensor] | None
+    step: Step | None
+    spelling: Spelling | None = None
 
 
 class _Mode(TorchFunctionMode):
