@@ -25,8 +25,8 @@ def judge(recording: Recording) -> Diagnosis:
         ledger=recording.snapshots[-1].ledger,
         first_ledger=recording.snapshots[0].ledger,
         not_observed=tuple(recording.not_observed.values()),
-        steps=len(recording.steps),
-        measured=len(recording.snapshots),
+        steps=recording.steps_seen,
+        measured=recording.steps_measured,
         overhead=recording.overhead,
         losses=tuple(reading.value for reading in recording.losses),
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from undertow.record.ledger import Ledger
 from undertow.record.reading import Reading
 from undertow.record.spread import RankReading
+from undertow.record.thinning import MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,11 @@ class Sink(Protocol):
 
 @dataclass
 class Recording:
-    """A run as it was observed.  Whatever is added goes to the sinks too."""
+    """A run as it was observed.  Whatever is added goes to the sinks too.
+
+    Bounded: a long run keeps the readings that `record.thinning` chooses.  Each list only grows at its end; once it is
+    thinned another one takes its place, so that a thread may read while the training adds.
+    """
 
     steps: list[StepReading] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -153,25 +158,57 @@ class Recording:
     """Per parameter that has several names, the others."""
     name: str = "model"
     """Of the observed model, where a run has several."""
+    thinned_steps: int = 0
+    """Readings in `steps` that were let go."""
+    thinned_snapshots: int = 0
     sinks: list[Sink] = field(default_factory=list, repr=False, compare=False)
+    _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
 
     def add(self, event: Event) -> None:
         """Keeps a reading and hands it to the sinks."""
         match event:
             case StepReading():
                 self.steps.append(event)
+                self._turns.see(event.step, event.gradient_norm, event.skipped, event.optimizer)
+                if len(self.steps) >= MOST_READINGS:
+                    self._thin_steps()
             case Snapshot():
                 self.snapshots.append(event)
+                if len(self.snapshots) > MOST_SNAPSHOTS:
+                    self._thin_snapshots()
             case LossReading():
                 self.losses.append(event)
+                if len(self.losses) >= MOST_READINGS:
+                    self.losses = thin_readings(self.losses, lambda reading: reading.value)
             case Origin():
                 self.origin = self.origin or event
+                self._turns.note(event.step)
             case NotObserved():
                 if event.what in self.not_observed:
                     return
                 self.not_observed[event.what] = event
         for sink in self.sinks:
             sink.add(self, event)
+
+    def _thin_steps(self) -> None:
+        kept = thin_readings(self.steps, lambda s: s.gradient_norm, lambda s: s.optimizer, lambda s: s.skipped)
+        self.thinned_steps += len(self.steps) - len(kept)
+        self.steps = kept
+
+    def _thin_snapshots(self) -> None:
+        kept = thin_snapshots(self.snapshots, self._turns.steps)
+        self.thinned_snapshots += len(self.snapshots) - len(kept)
+        self.snapshots = kept
+
+    @property
+    def steps_seen(self) -> int:
+        """Steps of all optimizers."""
+        return len(self.steps) + self.thinned_steps
+
+    @property
+    def steps_measured(self) -> int:
+        """Steps that were measured whole."""
+        return len(self.snapshots) + self.thinned_snapshots
 
     @property
     def optimizer(self) -> str | None:
