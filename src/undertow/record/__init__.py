@@ -17,3 +17,4 @@ from undertow.record.recording import StepReading as StepReading
 from undertow.record.site import Site as Site
 from undertow.record.spread import RankReading as RankReading
 from undertow.record.spread import Spread as Spread
+from undertow.record.state import ParameterState as ParameterState

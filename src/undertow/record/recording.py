@@ -12,6 +12,7 @@ from torch import Tensor
 from undertow.record.ledger import Ledger
 from undertow.record.reading import Reading
 from undertow.record.spread import RankReading
+from undertow.record.state import ParameterState
 from undertow.record.thinning import MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
 
 
@@ -47,7 +48,12 @@ class StepReading:
     passes: int = 1
     """Backward passes since the last step of this optimizer: accumulated micro-batches, or evaluations of a closure."""
     skipped: bool = False
-    """The optimizer was never called, as a loss scaler does with a gradient that is not finite."""
+    """Nothing was updated: the gradient was not finite, and a loss scaler or the training loop dropped it."""
+    carried: bool = False
+    """The gradients of the step before were still in these: nothing had set them to zero."""
+    changed_late: bool = False
+    """After the step before, where no optimizer uses them any more, its gradients were changed: a clip that comes too
+    late."""
     local_norms: tuple[float, ...] = ()
     """Per rank, the norm of the gradient before it was reduced, or of its shard; empty on one process."""
 
@@ -156,6 +162,8 @@ class Recording:
     """Where the first value that is not finite arose."""
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Per parameter that has several names, the others."""
+    parameters: dict[str, ParameterState] = field(default_factory=dict)
+    """What became of each parameter so far, by its name."""
     name: str = "model"
     """Of the observed model, where a run has several."""
     thinned_steps: int = 0
@@ -183,6 +191,8 @@ class Recording:
             case Origin():
                 self.origin = self.origin or event
                 self._turns.note(event.step)
+            case ParameterState():
+                self.parameters[event.name] = event
             case NotObserved():
                 if event.what in self.not_observed:
                     return
@@ -211,6 +221,11 @@ class Recording:
         return len(self.snapshots) + self.thinned_snapshots
 
     @property
+    def skipped(self) -> frozenset[int]:
+        """The steps that updated nothing, on purpose: a loss scaler looks for its scale with them."""
+        return frozenset(s.step for s in self.steps if s.skipped)
+
+    @property
     def optimizer(self) -> str | None:
         return self.optimizers[0] if self.optimizers else None
 
@@ -225,4 +240,4 @@ class Recording:
         return [s for s in self.snapshots if s.step >= half] or self.snapshots[-1:]
 
 
-Event = StepReading | Snapshot | LossReading | Origin | NotObserved
+Event = StepReading | Snapshot | LossReading | Origin | NotObserved | ParameterState
