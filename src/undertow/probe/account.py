@@ -47,6 +47,10 @@ class Account:
 
     def __init__(self, trace: Trace, output: Any) -> None:
         self.trace = trace
+        self.differentiated = False
+        """Whether the user took a gradient through this pass (autograd.grad) before the loss's backward pass came."""
+        self._task: int | None = None
+        self._sealed = False
         self._handles: list[Any] = []
         self._pending: dict[Edge, list[tuple[Stop, Tensor]]] = defaultdict(list)
         self._parts: dict[Stop, dict[Edge, Reading]] = defaultdict(dict)
@@ -130,8 +134,33 @@ class Account:
 
     # ------------------------------------------------------------ during the backward pass
 
+    def seal(self, task: int | None) -> bool:
+        """Keeps what the backward pass `task` has left, whatever comes; whether it has gone through, and as the first.
+
+        Without a seal the last pass counts: a gradient penalty's own comes before that of the loss.
+        None stands for whichever was the last.
+        """
+        if self._sealed or not self.complete or (task is not None and task != self._task):
+            return False
+        self._sealed = True
+        return True
+
+    def _listening(self) -> bool:
+        """Whether the backward pass that is running is the one to tell of."""
+        task = torch._C._current_graph_task_id()
+        if task != self._task and not self._sealed:
+            self.differentiated = self._task is not None
+            self._task = task
+            self._parts.clear()
+            self._pending.clear()
+            for stop in dict.fromkeys(self._stops.values()):
+                stop.received.clear()
+        return task == self._task
+
     def _on_reader(self, found: list[tuple[int, Edge, Stop]]) -> Any:
         def hook(inputs: tuple[Tensor | None, ...], _outputs: Any) -> None:
+            if not self._listening():
+                return
             for index, edge, stop in found:
                 gradient = inputs[index] if index < len(inputs) else None
                 if gradient is not None:
@@ -141,6 +170,8 @@ class Account:
 
     def _on_stop(self, edges: list[Edge]) -> Any:
         def hook(gradients: tuple[Tensor | None, ...]) -> None:
+            if not self._listening():
+                return
             for edge in edges:
                 gradient = gradients[edge.output]
                 stop, handed = self._stops[edge], self._pending.pop(edge, [])
