@@ -1,0 +1,157 @@
+"""What is kept of a step so that it can be run again: the model's inputs, the random state, the gradient that came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from undertow.foundation import InputError, ModelError
+from undertow.probe.origin import origin_of
+from undertow.probe.replica import replica
+from undertow.probe.tap import _Hook as Hook
+from undertow.probe.trace import Guard
+from undertow.record import NotObserved, Origin
+
+WHAT = "first non-finite value"
+MOST = 1 << 26
+"""Bytes of inputs that are kept of a step's earlier passes, and of one gradient at the output; the last is always."""
+
+
+@dataclass(eq=False, slots=True)
+class Pass:
+    """One forward pass by reference: nothing is copied but the state of the random generators."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    random: dict[torch.device, Tensor]
+    autocast: tuple[str, torch.dtype] | None
+    gradients: dict[int, Tensor] = field(default_factory=dict)
+    """Per leaf of the output, the gradient of the loss that came in."""
+
+    @property
+    def size(self) -> int:
+        return sum(t.nbytes for t in tree_leaves((self.args, self.kwargs)) if isinstance(t, Tensor))
+
+    def inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs as values of their own, which the model may change."""
+
+        def own(value: Any) -> Any:
+            return value.detach().clone().requires_grad_(value.requires_grad) if isinstance(value, Tensor) else value
+
+        return tree_map(own, (self.args, self.kwargs))
+
+    def keep(self, leaf: int, gradient: Tensor) -> None:
+        if gradient.nbytes <= MOST:  # a second backward pass through the same graph adds to the first
+            known = self.gradients.get(leaf)
+            self.gradients[leaf] = gradient if known is None else known + gradient
+
+    @contextmanager
+    def setting(self) -> Iterator[None]:
+        """Random state and precision as they were at its start; afterwards both are what they are now."""
+        devices = [d for d in self.random if d.type == "cuda"]
+        with torch.random.fork_rng(devices=devices), torch.enable_grad():
+            for device, state in self.random.items():
+                torch.set_rng_state(state) if device.type == "cpu" else torch.cuda.set_rng_state(state, device)
+            kind, dtype = self.autocast or ("cpu", torch.bfloat16)
+            with torch.autocast(kind, dtype, enabled=self.autocast is not None):
+                yield
+
+
+class Witness:
+    """Keeps the forward passes of a step until the next one begins; costs a few microseconds a pass.
+
+    Passes that are being compiled are not kept: the hook vanishes from the compiled code.
+    """
+
+    def __init__(self, model: nn.Module, wanted: Callable[[], bool], guard: Guard = lambda call: call) -> None:
+        self.model, self.wanted, self._guard = model, wanted, guard
+        self.passes: list[Pass] = []
+        self.dropped = 0
+        devices = {p.device for p in model.parameters()}
+        self._kind = min((d.type for d in devices if d.type != "cpu"), default="cpu")
+        self._generators = {torch.device("cpu"): torch.default_generator}
+        self._generators |= {d: torch.cuda.default_generators[d.index] for d in devices if d.type == "cuda"}
+        self._handles: list[Any] = [model.register_forward_pre_hook(_Before(self), with_kwargs=True)]
+
+    def close(self) -> None:
+        """Takes the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.passes.clear()
+
+    def begin(self, deep: bool = False) -> None:
+        """A new step; in a deep one the gradients at the model's output are kept too."""
+        self.passes.clear()
+        self.dropped = 0
+        if deep and len(self._handles) == 1:
+            self._handles.append(self.model.register_forward_hook(Hook(self._guard(self._after))))
+        elif not deep and len(self._handles) == 2:
+            self._handles.pop().remove()
+
+    def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pass starts.  Only what can't fail: it runs in every step, without the observer's guard."""
+        if not torch.is_grad_enabled() or not self.wanted():
+            return
+        kind = self._kind
+        autocast = (kind, torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None
+        random = {device: generator.get_state() for device, generator in self._generators.items()}
+        self.passes.append(Pass(args, kwargs, random, autocast))
+        if len(self.passes) > 1 and sum(p.size for p in self.passes[:-1]) > MOST:
+            self.passes.pop(0)
+            self.dropped += 1
+
+    def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling() or not self.passes or not torch.is_grad_enabled():
+            return
+        for leaf, tensor in enumerate(tree_leaves(output)):
+            if isinstance(tensor, Tensor) and tensor.requires_grad:
+                tensor.register_hook(_Incoming(self.passes[-1], leaf))
+
+    def find(self, step: int) -> Origin | NotObserved:
+        """Where the first value of the step's passes that is not finite arose, found by running them again on the side.
+
+        Nothing of the model, the random state or the gradients changes.  Where it could not be found, why.
+        """
+        if not self.passes:
+            return NotObserved(WHAT, "no forward pass of this step was kept: the model is compiled, or not called")
+        try:
+            twin = replica(self.model)
+            for kept in self.passes:
+                origin = origin_of(twin, kept, step)
+                if origin is not None:
+                    return origin
+        except (ModelError, InputError) as error:
+            return NotObserved(WHAT, f"the step could not be run again on the side: {error}")
+        except torch.OutOfMemoryError:
+            return NotObserved(WHAT, "no memory to run the step again on the side")
+        dropped = f"; {self.dropped} of its passes were no longer at hand" if self.dropped else ""
+        reason = "run again on the side, the forward and backward pass of the step stayed finite: look at what is not"
+        return NotObserved(WHAT, f"{reason} in model(...), such as a penalty on the weights or own gradients{dropped}")
+
+
+class _Before(Hook):
+    """A forward pre-hook that torch.compile leaves out."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+
+    def __call__(self, *given: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self.witness.before(given[1], given[2])
+
+
+class _Incoming:
+    """A tensor hook that keeps what comes in."""
+
+    def __init__(self, kept: Pass, leaf: int) -> None:
+        self.kept, self.leaf = kept, leaf
+
+    def __call__(self, gradient: Tensor) -> None:
+        self.kept.keep(self.leaf, gradient.detach())
