@@ -78,6 +78,10 @@ class Observer:
             account.close()
         self.recording.overhead = self.budget.overhead
 
+    def join(self, args: tuple[Any, ...]) -> None:
+        """Takes in the forward pass that has just begun: its pre-hooks were called before there was one of ours."""
+        self._guard(self._tap.enter)(self.model, args)
+
     def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """An error of ours never ends the user's training: it ends the observing, and is said once."""
 

@@ -29,7 +29,7 @@ class ForwardTap:
         """Puts two hooks on the model; between measured steps it has none, and a compiled one is not compiled anew."""
         if not self._handles:
             self._handles = [
-                self.model.register_forward_pre_hook(_Hook(self._guard(self._before))),
+                self.model.register_forward_pre_hook(_Hook(self._guard(self.enter))),
                 self.model.register_forward_hook(_Hook(self._after), always_call=True),
             ]
 
@@ -40,7 +40,7 @@ class ForwardTap:
             handle.remove()
         self._handles.clear()
 
-    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self._open is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.wanted():
             return
         trace, stack = Trace(self.model, self._slopes, self._guard), ExitStack()
