@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -85,8 +85,8 @@ def origin_of(twin: nn.Module, kept: Pass, step: int) -> Origin | None:
             operands = _operands(twin, kept, root) if root.number else ()
             return Origin(step, root.site, root.operation, "forward", root.value, root.source, operands)
         given = kept.gradients or _random_gradients(outputs)
-        if any(_value(g) for g in given.values()):
-            value = next(filter(None, map(_value, given.values())))
+        value = _first_value(given.values())
+        if value is not None:
             return Origin(step, "loss", "loss", "backward", value, None, _readings(outputs.values()))
         fault = _backward(outputs, given)
         for parameter in twin.parameters():
@@ -220,7 +220,7 @@ def _backward(outputs: dict[int, Tensor], given: dict[int, Tensor]) -> Fault | N
             if found:
                 return
             came = [g for g in incoming if g is not None]
-            value = next(filter(None, (_value(g) for g in (*came, *outgoing) if g is not None)), None)
+            value = _first_value((*came, *outgoing))
             if value is not None:
                 found.append(Fault(node, value, _readings(came[:1])[0]))
 
@@ -272,6 +272,14 @@ def _value(tensor: Tensor) -> Value | None:
     if bool(values.isfinite().all()):
         return None
     return "nan" if bool(values.isnan().any()) else "inf"
+
+
+def _first_value(tensors: Iterable[Tensor | None]) -> Value | None:
+    for tensor in tensors:
+        value = None if tensor is None else _value(tensor)
+        if value is not None:
+            return value
+    return None
 
 
 def _line() -> str | None:
