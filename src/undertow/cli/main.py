@@ -9,6 +9,10 @@ from undertow.foundation import UndertowError, current_language, language, say
 
 FINE, FINDINGS, WRONG_USE, PROGRAM_FAILED = 0, 1, 2, 3
 """Exit codes: nothing above a note; findings; wrong use, or a fault of undertow's own; the user's program failed."""
+PASSING_ON = {"run", "check"}
+"""Commands that run a program, whose arguments are its own."""
+VALUED = {"--lang", "--budget", "-o", "--output"}
+"""Options that may stand before the program and are followed by a value."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -16,14 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `undertow ARGUMENTS...` and return its exit code; no traceback without --debug."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        with language(_language_among(given)):
+        with language(_language_among(_ours(given))):
             return _guarded(given)
     except UndertowError as error:  # of the language itself
         return _fail(str(error))
 
 
 def _guarded(given: list[str]) -> int:
-    debug = "--debug" in given
+    debug = "--debug" in _ours(given)
     try:
         return _run(given)
     except UndertowError as error:
@@ -46,6 +50,19 @@ def _run(given: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else FINE
     return FINE
+
+
+def _ours(given: list[str]) -> list[str]:
+    """Without the arguments of the program that `undertow run` runs."""
+    command, skip = None, False
+    for i, word in enumerate(given):
+        if skip or word.startswith("-"):
+            skip = not skip and word in VALUED
+        elif command is None:
+            command = word
+        elif command in PASSING_ON:
+            return given[:i]
+    return given
 
 
 def _language_among(given: list[str]) -> str:

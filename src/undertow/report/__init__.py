@@ -13,6 +13,7 @@ from undertow.report.compose import finding_card as finding_card
 from undertow.report.compose import ledger_table as ledger_table
 from undertow.report.compose import verdict_table as verdict_table
 from undertow.report.document import Document as Document
+from undertow.report.ending import ending as ending
 from undertow.report.terminal import print_document as print_document
 from undertow.report.write import report as report
 

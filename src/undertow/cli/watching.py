@@ -1,0 +1,86 @@
+"""The watch over a program that is not ours: begins when it imports torch, ends with the diagnosis on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from undertow.foundation import say
+from undertow.foundation.imports import when_imported
+from undertow.foundation.numbers import share as percent
+
+
+class Watching:
+    """One line is printed at the start; nothing until `end()`, on the first of several ranks only."""
+
+    def __init__(self, program: str, budget: float | None) -> None:
+        self.process = os.getpid()
+        self._program, self._budget = program, budget
+        self._out = sys.stderr
+        self._discovery: Any = None
+        self._failure: Exception | None = None
+        if _rank() == 0:
+            start = say("run.starts_all", program=program) if budget is None else self._starts(budget)
+            print(start, file=self._out, flush=True)
+        self._cancel = when_imported("torch", self._begin)
+
+    def _starts(self, budget: float) -> str:
+        return say("run.starts", program=self._program, budget=percent(budget, 0 if budget >= 0.01 else 1))
+
+    def _begin(self) -> None:
+        """Inside the program's `import torch`: an error of ours must not end it."""
+        try:
+            from undertow.probe.discovery import Discovery
+
+            self._discovery = Discovery(self._budget)
+        except Exception as error:
+            self._failure = error
+
+    def end(self) -> bool:
+        """Prints the diagnosis; whether it has a finding above a note."""
+        self._cancel()
+        try:
+            return self._end()
+        except Exception as error:
+            self._failure = error
+            return False
+        finally:
+            if self._failure is not None and _rank() == 0:
+                text = say("run.fault", kind=type(self._failure).__name__, text=self._failure)
+                print(text, file=self._out, flush=True)
+
+    def _end(self) -> bool:
+        if self._discovery is None:
+            if _rank() == 0 and self._failure is None:
+                print(say("run.nothing.no_torch", program=self._program), file=self._out, flush=True)
+            return False
+        recordings = self._discovery.close()
+        self._failure = self._failure or self._discovery.failure
+        if _rank() != 0:
+            return False
+        if not recordings:
+            print(self._nothing(), file=self._out, flush=True)
+            return False
+        from rich.console import Console
+
+        from undertow.report import ending, print_document
+
+        document, sick = ending(recordings, self._program)
+        print_document(document, Console(file=self._out))
+        return sick
+
+    def _nothing(self) -> str:
+        seen = self._discovery.seen
+        if seen.steps:
+            return say("run.nothing.unknown", steps=seen.steps)
+        key = "no_step" if seen.trained else "evaluated" if seen.evaluated else "no_model"
+        return say(f"run.nothing.{key}", program=self._program, name=seen.name)
+
+
+def _rank() -> int:
+    """This process's place among those that train together; torchrun sets it before the program starts."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank()
+    return int(os.environ.get("RANK", "0"))
