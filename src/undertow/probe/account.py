@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -19,27 +18,11 @@ from torch.autograd.graph import Node
 from torch.utils._pytree import tree_leaves
 
 from undertow.native import statistics
-from undertow.probe.trace import Edge, Operation, Trace, merged
-from undertow.record import Entry, Ledger, NotObserved, Reading, Site
+from undertow.probe.entries import Edge, Stop, entries, merged
+from undertow.probe.trace import Trace
+from undertow.record import Ledger, NotObserved, Reading
 
 T = TypeVar("T")
-
-
-@dataclass(eq=False)
-class Stop:
-    """A tensor where the account is taken; `operation` is None for a junction."""
-
-    edges: tuple[Edge, ...]
-    operation: Operation | None = None
-    backward: Reading | None = None
-    received: dict[Stop, Reading] = field(default_factory=dict)
-    """What each later stop handed over, by that stop."""
-    before: list[Stop] = field(default_factory=list)
-    depth: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.operation.site.name if self.operation else "junction"
 
 
 class Account:
@@ -203,10 +186,7 @@ class Account:
         """The entries of all operations that a gradient reached."""
         for stop, parts in self._parts.items():
             stop.backward = merged(list(parts.values())) if parts else None
-        reached = [s for s in self._order if s.backward is not None]
-        path = self._main_path(reached)
-        entries = tuple(self._entry(stop, stop in path) for stop in reached)
-        return Ledger(entries, step)
+        return Ledger(entries(self._order), step)
 
     def close(self) -> None:
         """Takes the hooks off the graph."""
@@ -214,54 +194,6 @@ class Account:
             handle.remove()
         self._handles.clear()
         self._pending.clear()
-
-    def _main_path(self, reached: list[Stop]) -> set[Stop]:
-        path: set[Stop] = set()
-        stop = max(reversed(reached), key=lambda s: s.depth, default=None)
-        while stop is not None:
-            path.add(stop)
-            stop = _deepest(stop)
-            while stop is not None and stop.operation is None:
-                stop = _deepest(stop)
-        return path
-
-    def _entry(self, stop: Stop, on_path: bool) -> Entry:
-        assert stop.operation is not None
-        operation, factors = stop.operation, {"branching": 1.0, "other": 1.0}
-        later, earlier = stop, _deepest(stop)
-        previous: Site | None = None
-        while earlier is not None:
-            handed = earlier.received[later]
-            effect = operation.site.effect if later is stop else "other"
-            factors[effect] = factors.get(effect, 1.0) * _ratio(handed, later.backward)
-            factors["branching"] *= _ratio(earlier.backward, handed)
-            if earlier.operation is not None:
-                previous = earlier.operation.site
-                break
-            later, earlier = earlier, _deepest(earlier)
-        if previous is None:  # the way ends in a junction of inputs: nothing is before this site
-            factors = {}
-        assert stop.backward is not None
-        return Entry(
-            operation.site,
-            previous,
-            operation.forward,
-            stop.backward,
-            slope=operation.slope,
-            on_path=on_path,
-            **factors,
-        )
-
-
-def _deepest(stop: Stop) -> Stop | None:
-    """The stop before on the longest way that the gradient took."""
-    return max((b for b in stop.before if stop in b.received), key=lambda b: b.depth, default=None)
-
-
-def _ratio(a: Reading | None, b: Reading | None) -> float:
-    if a is None or b is None or not b.rms:
-        return float("nan")
-    return a.rms / b.rms
 
 
 def _readers_first(starts: Iterable[Node]) -> list[Node]:

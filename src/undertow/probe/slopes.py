@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from undertow.activations import Activation, Pointwise, Traits, applied, recognise_call, traits
+from undertow.activations.evaluate import numbers
+from undertow.native.slopes import SlopeStatistics, slope_statistics, statistics_of_slopes, takes
 from undertow.probe.operations import operation_name
 from undertow.record import Slope
 
@@ -16,14 +18,43 @@ FLAT = 0.05
 """A slope below 5 % of the steepest counts as flat: there a unit learns twenty times slower than at its best."""
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of f′ at one call."""
+
+    activation: Pointwise
+    facts: Traits
+    channels_first: bool
+    statistics: SlopeStatistics
+
+    @property
+    def alive(self) -> Tensor:
+        """Per unit, whether f′ differs from 0 for any sample."""
+        return self.statistics.alive
+
+    @property
+    def slope(self) -> Slope:
+        found, facts = self.statistics, self.facts
+        return Slope(
+            activation=self.activation.name,
+            mean=found.mean,
+            rms=found.rms,
+            flat=found.flat / found.count,
+            steepest=facts.steepest,
+            saturating=facts.saturating,
+            units=len(found.alive),
+            dead=found.dead,
+        )
+
+
 @dataclass(eq=False)
 class Slopes:
     """Remembers what was recognised, so that each kind of call is looked up once."""
 
-    spellings: dict[Any, Activation | None] = field(default_factory=dict)
-    """Activations in several calls, by how they are spelled."""
+    spellings: dict[Any, Any] = field(default_factory=dict)
+    """What is spelled in several calls, by how (`Spelled.known`)."""
     _known: dict[Any, Activation | None] = field(default_factory=dict)
-    _traits: dict[int, tuple[Activation, Traits]] = field(default_factory=dict)
+    _ways: dict[int, _Way] = field(default_factory=dict)
 
     def recognise(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
         """The activation that this call computes on a floating tensor, or None."""
@@ -42,27 +73,28 @@ class Slopes:
             return None
         return self._known[key]
 
-    def measure(self, activation: Activation, x: Tensor, channels_first: bool) -> tuple[Slope, Tensor] | None:
-        """The slope statistics, and per unit whether any sample has f′ ≠ 0; None for softmax and the funnel."""
+    def measure(self, activation: Activation, x: Tensor, channels_first: bool) -> Measured | None:
+        """The slope statistics; None for softmax and the funnel, whose f′ is no function of one number."""
         if not isinstance(activation, Pointwise) or not x.numel():
             return None
-        facts = self._facts(activation)
-        slope = activation.derivative(x)
-        batch = slope if x.ndim > 1 else slope.view(1, -1)
-        alive = batch.movedim(1 if channels_first and x.ndim > 2 else -1, 0).flatten(1).ne(0).any(1)
-        size = slope.abs()
-        return Slope(
-            activation=activation.name,
-            mean=slope.mean().item(),
-            rms=slope.double().square().mean().sqrt().item(),
-            flat=size.lt(FLAT * facts.steepest).float().mean().item() if math.isfinite(facts.steepest) else 0.0,
-            steepest=facts.steepest,
-            saturating=facts.saturating,
-            units=len(alive),
-            dead=int((~alive).sum()),
-        ), alive
+        way = self._ways.get(id(activation))
+        if way is None:
+            way = self._ways[id(activation)] = _Way(activation)
+        return Measured(activation, way.facts, channels_first, way.measure(x, channels_first))
 
-    def _facts(self, activation: Activation) -> Traits:
-        if id(activation) not in self._traits:
-            self._traits[id(activation)] = (activation, traits(activation))
-        return self._traits[id(activation)][1]
+
+class _Way:
+    """How the slopes of one activation are measured."""
+
+    def __init__(self, activation: Pointwise) -> None:
+        self.activation = activation  # kept, so that its id stays its own
+        self.facts = traits(activation)
+        self._flat = FLAT * self.facts.steepest if math.isfinite(self.facts.steepest) else 0.0
+        standard = activation.name == getattr(type(activation), "name", None) and not activation.tensors
+        self._kernel = activation.name if standard else ""  # a user's own function may be called "gelu" too
+        self._parameters = numbers(activation) if standard else ()
+
+    def measure(self, x: Tensor, channels_first: bool) -> SlopeStatistics:
+        if takes(self._kernel, x):
+            return slope_statistics(self._kernel, self._parameters, x, self._flat, channels_first)
+        return statistics_of_slopes(self.activation.derivative(x), self._flat, channels_first)

@@ -16,20 +16,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import Activation, applied, recognise
+from undertow.foundation import Effect
 from undertow.native import statistics
+from undertow.probe.entries import Edge, merged
 from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, is_weight, operation_name
-from undertow.probe.slopes import Slopes
-from undertow.probe.spelled import Spelled, Spelling, Step
+from undertow.probe.slopes import Measured, Slopes
+from undertow.probe.spelled import CASTS, Spelled, Spelling, Step
 from undertow.record import NotObserved, Reading, Site, Slope
 
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-class Edge(NamedTuple):
-    """One output of one node of the autograd graph: what identifies a tensor's place in it, also after in-place use."""
-
-    node: Any
-    output: int
 
 
 @dataclass(eq=False)
@@ -39,25 +34,37 @@ class Operation:
     site: Site
     edges: tuple[Edge, ...]
     forward: Reading
-    slope: Slope | None = None
-    alive: Tensor | None = None
-    """Per unit, whether f′ differs from 0 for any sample."""
+    measured: Measured | None = None
+    """Of an activation."""
+    source: Edge | None = None
+    """What the activation was given."""
+
+    @property
+    def slope(self) -> Slope | None:
+        return self.measured and self.measured.slope
+
+    @property
+    def alive(self) -> Tensor | None:
+        """Per unit, whether f′ differs from 0 for any sample."""
+        return self.measured and self.measured.alive
 
 
 @dataclass(eq=False)
 class Frame:
-    """A module on the call stack."""
+    """A module on the call stack; one that the model does not hold (made in a forward pass) has its caller's path."""
 
     path: str
     module: nn.Module
     call: int
     opaque: Activation | None = None
     operations: int = 0
+    held: bool = True
 
     @property
     def owns_its_operation(self) -> bool:
         """Whether the operation seen is what the module is for: nn.Linear and its like, not a user's own forward."""
-        return type(self.module).__module__.startswith("torch.nn") and not any(True for _ in self.module.children())
+        of_torch = type(self.module).__module__.startswith("torch.nn")
+        return self.held and of_torch and not any(True for _ in self.module.children())
 
 
 @dataclass(eq=False)
@@ -100,12 +107,13 @@ class Trace:
     # ------------------------------------------------------------ the module stack
 
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        path = self._paths.get(id(module), self._stack[-1].path if self._stack else "")
+        held = id(module) in self._paths
+        path = self._paths[id(module)] if held else self._stack[-1].path if self._stack else ""
         opaque = None if type(module).__module__.startswith("torch.nn") else recognise(module)
         if not args or getattr(module, "inplace", False):  # its input is not at hand afterwards, or overwritten
             opaque = None
-        self._stack.append(Frame(path, module, self._calls[path], opaque))
-        self._calls[path] += 1
+        self._stack.append(Frame(path, module, self._calls[path], opaque, held=held))
+        self._calls[path] += held
         if self.inputs is None:
             self._note_inputs(args)
 
@@ -115,9 +123,11 @@ class Trace:
         frame = self._stack.pop()
         if frame.opaque is not None and isinstance(output, Tensor) and self._taking_part(output):
             with self._paused():
-                operation = type(module).__name__.lower()
-                site = Site(frame.path, operation, frame.call, "activation")
-                self._record(site, output, self._slope(frame.opaque, args[0]))
+                name = type(module).__name__.lower()
+                site = Site(frame.path, name, frame.call, "activation")
+                self._record(
+                    site if frame.held else self._site(name, "activation"), output, self._slope(frame.opaque, args[0])
+                )
 
     def _note_inputs(self, args: tuple[Any, ...]) -> None:
         tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.ndim]
@@ -140,8 +150,10 @@ class Trace:
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one torch function and record it; inside an opaque activation module only its own outcome counts."""
         name = args[1].name if function is applied else operation_name(function)
-        if self._busy or name in PLUMBING or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
+        if self._busy or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
             return function(*args, **kwargs)
+        if name in PLUMBING:
+            return self._plumb(name, function, args, kwargs)
         if self.guard(self._is_constant)(args):
             output = function(*args, **kwargs)
             self.guard(self._keep_constant)(output)
@@ -149,7 +161,15 @@ class Trace:
         seen = self.guard(self._before_call)(name, function, args, kwargs)
         output = function(*args, **kwargs)
         if seen is not None:
-            self.guard(self._after_call)(args, output, seen)
+            self.guard(self._after_call)(output, seen)
+        return output
+
+    def _plumb(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """No site; but a spelling may go through a cast."""
+        step = self.guard(self._spelled.step)(name, function, args, kwargs) if name in CASTS else None
+        output = function(*args, **kwargs)
+        if step is not None:
+            self.guard(self._spelled.ran)(step, output)
         return output
 
     def _before_call(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Seen:
@@ -158,27 +178,27 @@ class Trace:
             activation = self.slopes.recognise(function, args, kwargs)
             step = self._spelled.step(name, function, args, kwargs)
             if activation is not None:
-                return _Seen(name, True, self._slope(activation, args[0]), step)
+                return _Seen(name, "activation", self._slope(activation, args[0]), step)
             spelling = self._spelled.ending(step) if step else None
             if spelling is None:
-                return _Seen(name, False, None, step)
-            measured = self._slope(spelling.activation, spelling.source)
-            return _Seen(spelling.activation.name, True, measured, step, spelling)
+                return _Seen(name, effect_of(name, args), None, step)
+            if isinstance(spelling.meaning, str):
+                return _Seen(spelling.name, "normalisation", None, step, spelling)
+            return _Seen(spelling.name, "activation", self._slope(spelling.meaning, spelling.source), step, spelling)
 
-    def _after_call(self, args: tuple[Any, ...], output: Any, seen: _Seen) -> None:
+    def _after_call(self, output: Any, seen: _Seen) -> None:
         if any(isinstance(t, Tensor) and self._taking_part(t) for t in tree_leaves(output)):
             with self._paused():
                 if seen.spelling is not None:
                     self._forget(seen.spelling)
                 if seen.step is not None:
                     self._spelled.ran(seen.step, output)
-                effect = "activation" if seen.is_activation else effect_of(seen.name, args)
-                self._record(self._site(seen.name, effect), output, seen.measured)
+                self._record(self._site(seen.name, seen.effect), output, seen.measured)
                 if seen.name in FUSED:
                     self._note(FUSED[seen.name])
 
     def _forget(self, spelling: Spelling) -> None:
-        """The calls that an activation is spelled with are no sites of their own."""
+        """The calls that an activation or a normalisation is spelled with are no sites of their own."""
         inside = {self._by_edge.pop(Edge(*place), None) for place in spelling.inside}
         self.operations = [o for o in self.operations if o not in inside]
 
@@ -199,7 +219,7 @@ class Trace:
             and Edge(tensor.grad_fn, tensor.output_nr) not in self._by_edge
         )
 
-    def _site(self, name: str, effect: Any) -> Site:
+    def _site(self, name: str, effect: Effect) -> Site:
         frame = self._stack[-1] if self._stack else Frame("", self.model, 0)
         frame.operations += 1
         if frame.owns_its_operation and frame.operations == 1:
@@ -208,12 +228,11 @@ class Trace:
         self._calls[key] += 1
         return Site(frame.path, name, self._calls[key] - 1, effect, functional=True, source=_user_line())
 
-    def _record(self, site: Site, output: Any, measured: tuple[Slope, Tensor] | None) -> None:
+    def _record(self, site: Site, output: Any, measured: _Activity | None) -> None:
         tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and self._taking_part(t)]
-        slope, alive = measured or (None, None)
         edges = tuple(Edge(t.grad_fn, t.output_nr) for t in tensors)
         forward = merged([Reading(*statistics(t)) for t in tensors])
-        operation = Operation(site, edges, forward, slope, alive)
+        operation = Operation(site, edges, forward, *(measured or ()))
         self.operations.append(operation)
         for edge in edges:
             self._by_edge[edge] = operation
@@ -225,23 +244,27 @@ class Trace:
         before = [self._channels_first[Edge(*e)] for e in edge.node.next_functions if Edge(*e) in self._channels_first]
         return any(before)
 
-    def _slope(self, activation: Activation, x: Tensor) -> tuple[Slope, Tensor] | None:
-        edge = Edge(x.grad_fn, x.output_nr) if x.grad_fn is not None else None
-        return self.slopes.measure(
-            activation, x.detach(), self._channels_first.get(edge, x.ndim == 4) if edge else x.ndim == 4
-        )
+    def _slope(self, activation: Activation, x: Tensor) -> _Activity:
+        edge = Edge(x.grad_fn, x.output_nr)
+        channels_first = self._channels_first.get(edge, x.ndim == 4)
+        return _Activity(self.slopes.measure(activation, x.detach(), channels_first), edge)
 
     def _note(self, reason: str) -> None:
         path = self._stack[-1].path if self._stack else ""
         self.not_observed.setdefault(path or "forward", NotObserved(path or "forward", reason))
 
 
+class _Activity(NamedTuple):
+    measured: Measured | None
+    source: Edge
+
+
 class _Seen(NamedTuple):
     """What is known of a call before it runs."""
 
     name: str
-    is_activation: bool
-    measured: tuple[Slope, Tensor] | None
+    effect: Effect
+    measured: _Activity | None
     step: Step | None
     spelling: Spelling | None = None
 
@@ -253,22 +276,6 @@ class _Mode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.trace.call(func, args, kwargs or {})
-
-
-def merged(readings: list[Reading]) -> Reading:
-    """One reading for the several outputs of one operation."""
-    if len(readings) == 1:
-        return readings[0]
-    count = sum(r.count for r in readings)
-    finite = max(count - sum(r.nonfinite for r in readings), 1)
-    weights = [(r.count - r.nonfinite) / finite for r in readings]
-    return Reading(
-        count,
-        sum(w * r.mean for w, r in zip(weights, readings, strict=True)),
-        sum(w * r.rms**2 for w, r in zip(weights, readings, strict=True)) ** 0.5,
-        max(r.max for r in readings),
-        *(sum(getattr(r, name) for r in readings) for name in ("zeros", "nans", "infs", "subnormals")),
-    )
 
 
 def _user_line() -> str | None:
