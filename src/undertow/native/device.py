@@ -8,37 +8,74 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from undertow.native import triton
 from undertow.native.statistics import row
+
+CHUNK = 256
+"""Rows that are allocated, and set to zero, at once."""
+Arrival = Callable[[Tensor], None]
+"""Waits for the numbers, and puts them into their rows of a table."""
 
 
 class DeviceRows:
-    """What tensors of one device gave since the last sending; nothing here waits for the device."""
+    """What the tensors of one device gave since they were last sent; nothing in here waits for the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._slots: list[int] = []
-        self._rows: list[Tensor] = []
+        self._chunks: list[Tensor] = []
+        self._summed: list[tuple[int, int]] = []
+        self._rows: list[tuple[int, Tensor]] = []
 
     def add(self, slot: int, values: Tensor) -> None:
-        """Queues the statistics of contiguous values."""
-        self._slots.append(slot)
-        self._rows.append(row(values))
+        """Queues the statistics of contiguous values: one kernel, or torch operations where triton is missing."""
+        if not triton.takes(values):
+            self._rows.append((slot, row(values)))
+            return
+        at = len(self._summed) % CHUNK
+        if at == 0:
+            self._chunks.append(torch.zeros(CHUNK, triton.SUMS, dtype=torch.float64, device=self.device))
+        self._summed.append((slot, values.numel()))
+        triton.add_sums(values, self._chunks[-1][at])
 
-    def sent(self) -> list[Callable[[Tensor], None]]:
-        """Queues the copy of the rows to the host; what puts them into their slots of a table, once they are there."""
-        if not self._slots:
-            return []
-        rows, slots = torch.stack(self._rows), self._slots
-        self._rows, self._slots = [], []
-        if rows.is_cuda:
-            there = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
-            there.copy_(rows, non_blocking=True)
-            done = torch.cuda.Event()
-            done.record()
-            return [partial(_arrive, there, slots, done.synchronize)]
-        return [partial(_arrive, rows, slots, lambda: None)]
+    def sent(self) -> list[Arrival]:
+        """Queues the copy of all rows to the host, and forgets them."""
+        arrivals = []
+        if self._summed:
+            sums = torch.cat(self._chunks)[: len(self._summed)]
+            slots, counts = zip(*self._summed, strict=True)
+            arrivals.append(_copied(sums, partial(_put_sums, list(slots), list(counts))))
+        if self._rows:
+            slots, rows = zip(*self._rows, strict=True)
+            arrivals.append(_copied(torch.stack(rows), partial(_put, list(slots))))
+        self._chunks, self._summed, self._rows = [], [], []
+        return arrivals
 
 
-def _arrive(rows: Tensor, slots: list[int], wait: Callable[[], None], table: Tensor) -> None:
-    wait()
-    table[slots] = rows.to(table.device, table.dtype)
+def _copied(rows: Tensor, put: Callable[[Tensor, Tensor], None]) -> Arrival:
+    if not rows.is_cuda:
+        return partial(_arrive, rows, None, put)
+    there = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+    there.copy_(rows, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record(torch.cuda.current_stream(rows.device))
+    return partial(_arrive, there, done, put)
+
+
+def _arrive(rows: Tensor, done: torch.cuda.Event | None, put: Callable[[Tensor, Tensor], None], table: Tensor) -> None:
+    if done is not None:
+        done.synchronize()
+    put(rows.to(table.device).to(table.dtype), table)
+
+
+def _put(slots: list[int], rows: Tensor, table: Tensor) -> None:
+    table[slots] = rows
+
+
+def _put_sums(slots: list[int], counts: list[int], sums: Tensor, table: Tensor) -> None:
+    total, squares, top, zeros, nans, infs, subnormals = sums.unbind(1)
+    count = sums.new_tensor(counts)
+    finite = count - nans - infs
+    top = torch.where(finite > 0, top, torch.nan)
+    table[slots] = torch.stack(
+        [count, total / finite, (squares / finite).sqrt(), top, zeros, nans, infs, subnormals], 1
+    )

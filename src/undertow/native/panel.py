@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import overload
 
@@ -11,9 +12,11 @@ from torch import Tensor
 from undertow.foundation import InputError
 from undertow.native import kernels
 from undertow.native.device import DeviceRows
-from undertow.native.statistics import CODES, Statistics, diluted, of_row, row, stored
+from undertow.native.statistics import CODES, PLAIN, Statistics, diluted, of_row, row, stored
 
 FIELDS = len(Statistics._fields)
+ROW = FIELDS * 8
+"""Bytes."""
 FIRST_ROWS = 256
 
 
@@ -42,12 +45,22 @@ class Readings(Sequence[Statistics]):
         zeros = self._unstored.get(index % len(self), 0) if self._unstored else 0
         return diluted(found, zeros) if zeros else found
 
+    def norm(self, slots: list[int] | slice) -> float:
+        """√Σx² over all values of these slots; NaN where one of them is NaN, else inf where one is infinite."""
+        count, _, rms, _, _, nans, infs, _ = self._arrived()[slots].unbind(1)
+        if torch.stack([nans, infs]).any():
+            return math.nan if nans.any() else math.inf
+        return math.hypot(*(rms * count.sqrt())[count > 0].tolist())
+
+    def _arrived(self) -> Tensor:
+        for arrive in self._arrivals:
+            arrive(self._rows)
+        self._arrivals.clear()
+        return self._rows
+
     def _settled(self) -> list[list[float]]:
         if self._numbers is None:
-            for arrive in self._arrivals:
-                arrive(self._rows)
-            self._arrivals.clear()
-            self._numbers = self._rows.tolist()
+            self._numbers = self._arrived().tolist()
         return self._numbers
 
 
@@ -71,7 +84,8 @@ class Panel:
         self._unstored: dict[int, int] = {}
         self._devices: dict[torch.device, DeviceRows] = {}
         self._arrivals: list[Callable[[Tensor], None]] = []
-        self._rows = torch.empty(FIRST_ROWS, FIELDS, dtype=torch.float64)
+        self._codes = CODES if kernels.module is not None else {}
+        self._keep(torch.empty(FIRST_ROWS, FIELDS, dtype=torch.float64))
 
     def __len__(self) -> int:
         return self._count
@@ -84,22 +98,34 @@ class Panel:
         InputError
             As `undertow.native.statistics`; the slot is not taken then.
         """
-        values, unstored = stored(tensor)
-        slot = self._reserve(1)
-        self._measure(slot, values)
-        if unstored:
-            self._unstored[slot] = unstored
-        return slot
+        try:
+            if tensor.is_cpu and type(tensor) in PLAIN and tensor.is_contiguous() and not tensor.is_neg():
+                row = self._reserve(1)
+                kernels.module.measure(self._codes[tensor.dtype], tensor.data_ptr(), tensor.numel(), row)
+                self._count += 1
+                return self._count - 1
+        except (KeyError, RuntimeError, ValueError):  # another dtype, or no memory that the kernel could read
+            pass
+        return self._add_other(tensor)
 
     def add_many(self, tensors: Iterable[Tensor]) -> range:
-        """As `add` for each; the slots, in order."""
-        first = self._count
+        """As `add` for each, in one call of the kernel where it takes all of them; the slots, in order."""
+        tensors, first = list(tensors), self._count
+        try:
+            if all(t.is_cpu and type(t) in PLAIN and t.is_contiguous() and not t.is_neg() for t in tensors):
+                codes = [self._codes[t.dtype] for t in tensors]
+                addresses, counts = [t.data_ptr() for t in tensors], [t.numel() for t in tensors]
+                kernels.module.measure_many(codes, addresses, counts, self._reserve(len(tensors)))
+                self._count += len(tensors)
+                return range(first, self._count)
+        except (KeyError, RuntimeError, ValueError):
+            pass
         for tensor in tensors:
             self.add(tensor)
         return range(first, self._count)
 
     def add_difference(self, after: Tensor, before: Tensor) -> int:
-        """The statistics of after − before, without a temporary of their size; the slot.
+        """The statistics of after − before, on the CPU without a temporary of their size; the slot.
 
         16-bit numbers are subtracted in float32, where no difference of two of them is lost: `zeros` counts the
         values that are equal.
@@ -115,6 +141,14 @@ class Panel:
                 "two tensors of one shape and dtype",
                 "panel.add_difference(parameter, copy_of_parameter)",
             )
+        if after.dtype in self._codes and on_host(after) and on_host(before):
+            aligned = after.stride() == before.stride()
+            x, _ = stored(after if aligned else after.contiguous())
+            y, _ = stored(before if aligned else before.contiguous())
+            row = self._reserve(1)
+            kernels.module.measure(self._codes[x.dtype], x.data_ptr(), x.numel(), row, y.data_ptr())
+            self._count += 1
+            return self._count - 1
         wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
         return self.add(after.detach().to(wide) - before.detach().to(wide))
 
@@ -135,20 +169,29 @@ class Panel:
         self._unstored.clear()
         self._arrivals.clear()
 
-    def _reserve(self, slots: int) -> int:
-        first = self._count
-        while first + slots > len(self._rows):
-            self._rows = torch.cat([self._rows, torch.empty_like(self._rows)])
-        self._count = first + slots
-        return first
-
-    def _measure(self, slot: int, values: Tensor) -> None:
+    def _add_other(self, tensor: Tensor) -> int:
+        """What the kernel does not read as it lies in memory."""
+        values, unstored = stored(tensor)
+        at, slot = self._reserve(1), self._count
         if not on_host(values):
             self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
-        elif kernels.module is not None and values.dtype in CODES:
-            self._rows[slot] = torch.tensor(kernels.module.statistics(values), dtype=torch.float64)
+        elif values.dtype in self._codes:
+            kernels.module.measure(self._codes[values.dtype], values.data_ptr(), values.numel(), at)
         else:
             self._rows[slot] = row(values)
+        if unstored:
+            self._unstored[slot] = unstored
+        self._count += 1
+        return slot
+
+    def _reserve(self, slots: int) -> int:
+        """The address of the next rows."""
+        while self._count + slots > self._capacity:
+            self._keep(torch.cat([self._rows, torch.empty_like(self._rows)]))
+        return self._address + self._count * ROW
+
+    def _keep(self, rows: Tensor) -> None:
+        self._rows, self._capacity, self._address = rows, len(rows), rows.data_ptr()
 
 
 def on_host(tensor: Tensor) -> bool:

@@ -1,0 +1,91 @@
+// The number formats by their bits, and vectors of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if !defined(__GNUC__)
+#error "the kernels need the vector types of GCC or Clang; without them undertow runs on torch alone"
+#endif
+#if !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+// One clone a vector width, chosen when the module is loaded: the wheel runs on any x86-64.
+#define UNDERTOW_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define UNDERTOW_CLONES
+#endif
+#define UNDERTOW_INLINE inline __attribute__((always_inline))
+
+namespace undertow {
+
+constexpr std::size_t BYTES = 64;  // of a vector; the compiler splits it into what the machine has
+
+template <typename T, std::size_t N>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+template <typename T, std::size_t N = BYTES / sizeof(T)>
+using Vector = typename VectorOf<T, N>::type;
+using Floats = Vector<float>;
+using Doubles = Vector<double>;
+constexpr std::size_t LANES = 16;  // floats in a vector
+
+template <typename To, typename From>
+UNDERTOW_INLINE void copy_bits(To &to, const From &from) {
+    static_assert(sizeof(To) == sizeof(From), "same width");
+    std::memcpy(&to, &from, sizeof(to));
+}
+template <typename V, typename T>
+UNDERTOW_INLINE void load(V &to, const T *from) {
+    std::memcpy(&to, from, sizeof(to));
+}
+
+using Words = Vector<std::uint32_t>;
+
+// What the formats differ in: the width of the bits, where |bits| turn normal and infinite, and how they become
+// numbers.  `spread` makes floats of 64 bytes: of two 16-bit numbers in a word, the lower and the upper one.
+template <typename Bits_, Bits_ Normal, Bits_ Infinity>
+struct Format {
+    using Bits = Bits_;
+    static constexpr Bits NORMAL = Normal, INFINITE = Infinity, MAGNITUDE = static_cast<Bits>(~Bits(0)) >> 1;
+    static constexpr std::size_t VECTORS = 4 / sizeof(Bits);  // of floats in 64 bytes
+};
+
+struct Single : Format<std::uint32_t, 0x00800000u, 0x7f800000u> {
+    static UNDERTOW_INLINE void spread(const Words &w, Floats *out) { copy_bits(out[0], w); }
+    static UNDERTOW_INLINE float one(Bits b) {
+        float x;
+        copy_bits(x, b);
+        return x;
+    }
+};
+struct Brain : Format<std::uint16_t, 0x0080u, 0x7f80u> {
+    static UNDERTOW_INLINE void spread(const Words &w, Floats *out) {
+        copy_bits(out[0], w << 16);
+        copy_bits(out[1], w & 0xffff0000u);
+    }
+    static UNDERTOW_INLINE float one(Bits b) { return Single::one(std::uint32_t(b) << 16); }
+};
+struct Half : Format<std::uint16_t, 0x0400u, 0x7c00u> {
+    // Exponent bias 15 in place of 127: the moved bits are 2^-112 of the value, subnormals included.
+    static UNDERTOW_INLINE void spread(const Words &w, Floats *out) {
+        using Signed = Vector<std::int32_t>;
+        const Signed lower = (Signed)(w << 16) >> 3, upper = (Signed)w >> 3;  // three more signs above the exponent
+        copy_bits(out[0], (Words)lower & 0x8fffe000u);
+        copy_bits(out[1], (Words)upper & 0x8fffe000u);
+        out[0] *= 0x1p112f;
+        out[1] *= 0x1p112f;
+    }
+    static UNDERTOW_INLINE float one(Bits b) {
+        return Single::one((b & 0x8000u) << 16 | (b & 0x7fffu) << 13) * 0x1p112f;
+    }
+};
+struct Double : Format<std::uint64_t, 0x0010000000000000u, 0x7ff0000000000000u> {
+    static UNDERTOW_INLINE double one(Bits b) {
+        double x;
+        copy_bits(x, b);
+        return x;
+    }
+};
+
+}  // namespace undertow

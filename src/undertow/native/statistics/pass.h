@@ -1,0 +1,214 @@
+// One pass over a tensor, block by block; a block stays in the first-level cache while it is looked at.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "formats.h"
+
+namespace undertow {
+
+constexpr std::size_t TREE = 16;            // vectors whose floats are added up before they become doubles
+constexpr std::size_t STEP = TREE * LANES;  // values that are looked at together; a rest is filled up with zeros
+constexpr std::size_t BLOCK = 4096;         // values
+
+struct Totals {
+    Doubles sum = {}, squares = {};
+    std::uint64_t zeros = 0, subnormals = 0, nans = 0, infs = 0;
+    std::uint64_t top = 0;  // bits of the largest finite |x|: the order of the bits is the order of the values
+    double factor = 1;      // of doubles, before they are squared; the sums of the other formats have no unit
+    std::size_t scale = 2;  // that suited the last block: unscaled
+};
+
+// Units in which float32 holds the squares of a block and the sum of sixteen of them. in which float32 holds the squares and the sum of sixteen of them.
+struct Scale {
+    float factor;
+    double unit;                // 1 / factor
+    std::uint32_t least, most;  // bits of the largest |x| that it is for, as float32
+};
+constexpr Scale SCALES[] = {
+    {0x1p127f, 0x1p-127, 0x00000000u, 0x0b800000u},  // up to 2^-104, subnormals included
+    {0x1p64f, 0x1p-64, 0x0b800000u, 0x2b800000u},    // 2^-104 .. 2^-40
+    {1.0f, 1.0, 0x2b800000u, 0x5d800000u},           // 2^-40 .. 2^60
+    {0x1p-100f, 0x1p100, 0x5d800000u, 0x7f800000u},  // from 2^60
+};
+
+template <typename V>
+UNDERTOW_INLINE double sum_of(const V &v) {
+    double sum = 0;
+    for (std::size_t k = 0; k < sizeof(V) / sizeof(v[0]); ++k) sum += v[k];
+    return sum;
+}
+
+enum Reduction { SUM, LARGEST, SMALLEST };
+
+// Halves a vector until one lane is left.
+template <Reduction how, typename T, std::size_t N = BYTES / sizeof(T)>
+UNDERTOW_INLINE T reduced(const Vector<T, N> &v) {
+    if constexpr (N == 1) {
+        return v[0];
+    } else {
+        Vector<T, N / 2> h[2];
+        copy_bits(h, v);
+        if constexpr (how == SUM) return reduced<how, T, N / 2>(h[0] + h[1]);
+        if constexpr (how == LARGEST) return reduced<how, T, N / 2>(h[0] > h[1] ? h[0] : h[1]);
+        if constexpr (how == SMALLEST) return reduced<how, T, N / 2>(h[0] < h[1] ? h[0] : h[1]);
+    }
+}
+
+// Σ over the lanes of `TREE` vectors, as doubles.  A tree: equal numbers are added up exactly.
+UNDERTOW_INLINE void fold(Floats *v, Doubles &into) {
+    for (std::size_t width = TREE / 2; width; width /= 2)
+        for (std::size_t k = 0; k < width; ++k) v[k] += v[k + width];
+    Vector<float, LANES / 2> halves[2];
+    copy_bits(halves, v[0]);
+    into += __builtin_convertvector(halves[0], Doubles);
+    into += __builtin_convertvector(halves[1], Doubles);
+}
+
+// 32 bytes at a time: comparisons of 64 go through mask registers, which is slower.
+template <typename F>
+UNDERTOW_INLINE void count_small(const typename F::Bits *data, std::size_t n, Totals &t) {
+    using Bits = typename F::Bits;
+    constexpr std::size_t MANY = BYTES / 2 / sizeof(Bits);
+    using Group = Vector<Bits, MANY>;
+    using Signed = Vector<std::make_signed_t<Bits>, MANY>;
+    constexpr auto SMALL = static_cast<std::make_signed_t<Bits>>(F::NORMAL - 1);
+    Group zeros[4] = {}, normal[4] = {};  // at most 4096 in all: no sum overflows 16 bits
+    for (std::size_t i = 0; i < n; i += 4 * MANY)
+        for (std::size_t k = 0; k < 4; ++k) {
+            Group bits;
+            load(bits, data + i + k * MANY);
+            const Signed size = (Signed)(bits & F::MAGNITUDE);
+            zeros[k] -= (Group)(size == 0);  // true is -1 in a vector
+            normal[k] -= (Group)(size > SMALL);
+        }
+    const auto total = [](const Group(&v)[4]) { return reduced<SUM, Bits, MANY>((v[0] + v[1]) + (v[2] + v[3])); };
+    const std::uint64_t nothing = total(zeros);
+    t.zeros += nothing;
+    t.subnormals += n - nothing - total(normal);
+}
+
+template <typename F>
+struct Extremes {
+    using Bits = typename F::Bits;
+    Vector<Bits> top = {}, least = ~Vector<Bits>{};
+
+    UNDERTOW_INLINE void see(const Bits *data) {
+        Vector<Bits> bits;
+        load(bits, data);
+        const Vector<Bits> size = bits & F::MAGNITUDE;
+        top = size > top ? size : top;
+        least = size < least ? size : least;
+    }
+};
+
+template <typename F, bool SCALED>
+UNDERTOW_INLINE void add_up(const typename F::Bits *data, std::size_t n, double factor, Extremes<F> &extremes,
+                            Doubles &sum, Doubles &squares) {
+    constexpr std::size_t MANY = BYTES / sizeof(typename F::Bits);
+    for (std::size_t i = 0; i < n; i += STEP) {
+        Floats x[TREE], square[TREE];
+        for (std::size_t k = 0; k < STEP / MANY; ++k) {
+            Words words;
+            load(words, data + i + k * MANY);
+            extremes.see(data + i + k * MANY);
+            F::spread(words, x + k * F::VECTORS);
+        }
+        for (std::size_t k = 0; k < TREE; ++k) {
+            if constexpr (SCALED) x[k] *= static_cast<float>(factor);
+            square[k] = x[k] * x[k];
+        }
+        fold(x, sum);
+        fold(square, squares);
+    }
+}
+template <>
+UNDERTOW_INLINE void add_up<Double, true>(const std::uint64_t *data, std::size_t n, double factor,
+                                          Extremes<Double> &extremes, Doubles &sum, Doubles &squares) {
+    Doubles sums[4] = {}, more[4] = {};
+    for (std::size_t i = 0; i < n; i += 32)
+        for (std::size_t k = 0; k < 4; ++k) {
+            Doubles x;
+            load(x, data + i + 8 * k);
+            extremes.see(data + i + 8 * k);
+            x *= factor;
+            sums[k] += x;
+            more[k] += x * x;
+        }
+    sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    squares = (more[0] + more[1]) + (more[2] + more[3]);
+}
+
+// A block of finite numbers; false (and nothing added) where one is not finite.
+template <typename F>
+UNDERTOW_INLINE bool quick(const typename F::Bits *data, std::size_t n, Totals &t) {
+    using Bits = typename F::Bits;
+    constexpr bool doubles = sizeof(Bits) == 8;
+    for (;;) {
+        Doubles sum = {}, squares = {};
+        Extremes<F> extremes;
+        double unit = 1;
+        if constexpr (doubles) add_up<F, true>(data, n, t.factor, extremes, sum, squares);
+        else if (SCALES[t.scale].factor == 1) add_up<F, false>(data, n, 1, extremes, sum, squares);
+        else add_up<F, true>(data, n, SCALES[t.scale].factor, extremes, sum, squares);
+        const Bits most = reduced<LARGEST, Bits>(extremes.top);
+        if (most >= F::INFINITE) return false;
+        if constexpr (!doubles) {
+            std::uint32_t size;
+            copy_bits(size, F::one(most));
+            const Scale &s = SCALES[t.scale];
+            if (size != 0 && (size < s.least || size >= s.most)) {
+                for (t.scale = 0; size >= SCALES[t.scale].most;) ++t.scale;
+                continue;
+            }
+            unit = s.unit;
+        }
+        if (reduced<SMALLEST, Bits>(extremes.least) < F::NORMAL) count_small<F>(data, n, t);
+        t.sum += sum * unit;
+        t.squares += squares * (unit * unit);
+        t.top = std::max<std::uint64_t>(t.top, most);
+        return true;
+    }
+}
+
+// A block that holds NaNs or infinities, value by value.
+template <typename F>
+UNDERTOW_INLINE void careful(const typename F::Bits *data, std::size_t n, Totals &t) {
+    double sum = 0, squares = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto size = static_cast<typename F::Bits>(data[i] & F::MAGNITUDE);
+        if (size >= F::INFINITE) {
+            ++(size > F::INFINITE ? t.nans : t.infs);
+            continue;
+        }
+        const double x = F::one(data[i]) * t.factor;
+        sum += x;
+        squares += x * x;
+        t.zeros += size == 0;
+        t.subnormals += size != 0 && size < F::NORMAL;
+        t.top = std::max<std::uint64_t>(t.top, size);
+    }
+    t.sum[0] += sum;
+    t.squares[0] += squares;
+}
+
+// `block(begin, n)` gives the address of n values, which stay there until the next call.
+template <typename F, typename Source>
+UNDERTOW_INLINE void pass(Source &block, std::size_t n, Totals &t) {
+    using Bits = typename F::Bits;
+    for (std::size_t begin = 0; begin < n; begin += BLOCK) {
+        const std::size_t many = std::min(BLOCK, n - begin), whole = many / STEP * STEP, rest = many - whole;
+        const Bits *data = block(begin, many);
+        if (whole && !quick<F>(data, whole, t)) careful<F>(data, whole, t);
+        if (rest) {
+            alignas(BYTES) Bits filled[STEP] = {};
+            std::memcpy(filled, data + whole, rest * sizeof(Bits));
+            if (!quick<F>(filled, STEP, t)) careful<F>(filled, STEP, t);
+            t.zeros -= STEP - rest;
+        }
+    }
+}
+
+}  // namespace undertow

@@ -1,0 +1,190 @@
+// One-pass statistics of tensors and of differences: count, mean, rms, max |x|, zeros, NaNs, infinities, subnormals.
+//
+// Addresses in, nothing known of torch.  Sums are taken in float32 over eight numbers at a time and in float64 from
+// there, or in float64 throughout where squares leave the range of float32; the same bits on every machine.
+
+#include "pass.h"
+
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+namespace undertow {
+namespace {
+
+constexpr std::size_t RELEASE = std::size_t(1) << 16;  // values that are worth giving up the interpreter's lock
+constexpr std::size_t FIELDS = 8;
+enum Code { HALF, BRAIN, SINGLE, DOUBLE, CODES };
+
+template <typename T>
+struct Plain {
+    const T *data;
+    UNDERTOW_INLINE const T *operator()(std::size_t begin, std::size_t) const { return data + begin; }
+};
+
+// after − before: in float64 of float64, else in float32.
+template <typename F>
+struct Difference {
+    using Bits = typename F::Bits;
+    using Result = std::conditional_t<sizeof(Bits) == 8, std::uint64_t, std::uint32_t>;
+    const Bits *after, *before;
+    alignas(BYTES) Result block[BLOCK];
+
+    UNDERTOW_INLINE const Result *operator()(std::size_t begin, std::size_t n) {
+        constexpr std::size_t MANY = BYTES / sizeof(Bits);
+        const Bits *a = after + begin, *b = before + begin;
+        std::size_t i = 0;
+        for (; i + MANY <= n; i += MANY) vector(a + i, b + i, block + i);
+        for (; i < n; ++i) {
+            const auto difference = F::one(a[i]) - F::one(b[i]);
+            copy_bits(block[i], difference);
+        }
+        return block;
+    }
+
+  private:
+    // In the order of `spread`: no statistic depends on it.
+    static UNDERTOW_INLINE void vector(const Bits *a, const Bits *b, Result *out) {
+        if constexpr (sizeof(Bits) == 8) {
+            Doubles x, y;
+            load(x, a);
+            load(y, b);
+            x -= y;
+            std::memcpy(out, &x, sizeof(x));
+        } else {
+            Words v, w;
+            load(v, a);
+            load(w, b);
+            Floats x[F::VECTORS], y[F::VECTORS];
+            F::spread(v, x);
+            F::spread(w, y);
+            for (std::size_t k = 0; k < F::VECTORS; ++k) x[k] -= y[k];
+            std::memcpy(out, x, sizeof(x));
+        }
+    }
+};
+
+template <typename F>
+UNDERTOW_INLINE void plain(const void *data, std::size_t n, Totals &t) {
+    Plain<typename F::Bits> source{static_cast<const typename F::Bits *>(data)};
+    pass<F>(source, n, t);
+}
+template <typename F>
+UNDERTOW_INLINE void differ(const void *after, const void *before, std::size_t n, Totals &t) {
+    using Bits = typename F::Bits;
+    using Result = std::conditional_t<sizeof(Bits) == 8, Double, Single>;
+    Difference<F> source;
+    source.after = static_cast<const Bits *>(after);
+    source.before = static_cast<const Bits *>(before);
+    pass<Result>(source, n, t);
+}
+
+// `before` is null where there is nothing to subtract.
+#define UNDERTOW_PASS(name, F)                                                                                   \
+    UNDERTOW_CLONES void name(const void *data, const void *before, std::size_t n, Totals &t) {    \
+        before ? differ<F>(data, before, n, t) : plain<F>(data, n, t);                             \
+    }
+UNDERTOW_PASS(pass_half, Half)
+UNDERTOW_PASS(pass_brain, Brain)
+UNDERTOW_PASS(pass_single, Single)
+UNDERTOW_PASS(pass_double, Double)
+
+double top_of(int code, const Totals &t) {
+    if (code == HALF) return Half::one(static_cast<std::uint16_t>(t.top));
+    if (code == BRAIN) return Brain::one(static_cast<std::uint16_t>(t.top));
+    if (code == SINGLE) return Single::one(static_cast<std::uint32_t>(t.top));
+    return Double::one(t.top);
+}
+
+// The eight numbers of a reading.
+void measure(int code, const void *data, const void *before, std::size_t n, double *row) {
+    static constexpr decltype(&pass_half) passes[CODES] = {pass_half, pass_brain, pass_single, pass_double};
+    Totals t;
+    passes[code](data, before, n, t);
+    double top = top_of(before && code != DOUBLE ? SINGLE : code, t), unit = 1.0;
+    // Squares of doubles leave the range of doubles outside about 1e-154 .. 1e154; there a second pass takes the sums
+    // in units of a power of two near the maximum.  1e±140 leaves room for 1e16 values and for 14 digits below it.
+    if (code == DOUBLE && top != 0 && !(top > 1e-140 && top < 1e140)) {
+        int exponent = 0;
+        std::frexp(top, &exponent);
+        // The unit must be a finite number, and so must its inverse; 2^1000 lifts the deepest subnormals far enough.
+        exponent = exponent < -999 ? -1000 : exponent - 1;
+        unit = std::ldexp(1.0, exponent);
+        t = Totals();
+        t.factor = std::ldexp(1.0, -exponent);
+        pass_double(data, before, n, t);
+    }
+    const double finite = static_cast<double>(n - t.nans - t.infs);
+    const bool any = finite > 0;
+    const double nothing = std::numeric_limits<double>::quiet_NaN();
+    row[0] = static_cast<double>(n);
+    row[1] = any ? sum_of(t.sum) / finite * unit : nothing;
+    row[2] = any ? std::sqrt(sum_of(t.squares) / finite) * unit : nothing;
+    row[3] = any ? top : nothing;
+    row[4] = static_cast<double>(t.zeros);
+    row[5] = static_cast<double>(t.nans);
+    row[6] = static_cast<double>(t.infs);
+    row[7] = static_cast<double>(t.subnormals);
+}
+
+const void *at(std::uintptr_t address) { return reinterpret_cast<const void *>(address); }
+
+void check(int code, std::uintptr_t address, std::size_t n) {
+    if (code < 0 || code >= CODES) throw nb::value_error("statistics takes float16, bfloat16, float32 or float64");
+    if (!address && n) throw nb::value_error("a tensor without memory");
+}
+
+void measure_into(int code, std::uintptr_t data, std::size_t n, std::uintptr_t row, std::uintptr_t before) {
+    check(code, data, n);
+    double *out = reinterpret_cast<double *>(row);
+    if (n < RELEASE) return measure(code, at(data), at(before), n, out);
+    nb::gil_scoped_release release;
+    measure(code, at(data), at(before), n, out);
+}
+
+nb::tuple statistics(int code, std::uintptr_t data, std::size_t n) {
+    double row[FIELDS];
+    measure_into(code, data, n, reinterpret_cast<std::uintptr_t>(row), 0);
+    const auto count = [&](std::size_t k) { return static_cast<std::uint64_t>(row[k]); };
+    return nb::make_tuple(n, row[1], row[2], row[3], count(4), count(5), count(6), count(7));
+}
+
+struct Job {
+    int code;
+    std::uintptr_t data;
+    std::size_t n;
+};
+
+void measure_many(const nb::list &codes, const nb::list &addresses, const nb::list &counts, std::uintptr_t row) {
+    const std::size_t many = codes.size();
+    if (addresses.size() != many || counts.size() != many) throw nb::value_error("three lists of one length");
+    std::vector<Job> jobs(many);
+    std::size_t total = 0;
+    for (std::size_t k = 0; k < many; ++k) {
+        jobs[k] = {nb::cast<int>(codes[k]), nb::cast<std::uintptr_t>(addresses[k]), nb::cast<std::size_t>(counts[k])};
+        check(jobs[k].code, jobs[k].data, jobs[k].n);
+        total += jobs[k].n;
+    }
+    double *out = reinterpret_cast<double *>(row);
+    const auto all = [&] {
+        for (std::size_t k = 0; k < many; ++k) measure(jobs[k].code, at(jobs[k].data), nullptr, jobs[k].n, out + k * FIELDS);
+    };
+    if (total < RELEASE) return all();
+    nb::gil_scoped_release release;
+    all();
+}
+
+}  // namespace
+}  // namespace undertow
+
+void bind_statistics(nb::module_ &m) {
+    using namespace undertow;
+    m.def("measure", &measure_into, nb::arg("code"), nb::arg("data"), nb::arg("n"), nb::arg("row"),
+          nb::arg("before") = 0, "Eight doubles to `row`: the statistics of n values, or of their differences.");
+    m.def("statistics", &statistics, nb::arg("code"), nb::arg("data"), nb::arg("n"), "The same as a tuple.");
+    m.def("measure_many", &measure_many, "The same for lists of codes, addresses and counts, row after row.");
+}
