@@ -85,7 +85,7 @@ ENDINGS = {
     "status": "import sys; sys.exit(7)",
     "text": "import sys; sys.exit('gone wrong')",
     "none": "import sys; sys.exit()",
-    "error": "def f(x):\n    return 1 / x\ntry:\n    f(0)\nexcept ZeroDivisionError as e:\n    raise KeyError('k') from e",
+    "error": "def f(x):\n    return 1 / x\ntry:\n    f(0)\nexcept Exception as e:\n    raise KeyError('k') from e",
     "syntax": "x = (1,\nprint('a')\ny = = 3",
     "encoding": "# -*- coding: latin-1 -*-\nprint('caf\\xe9'.encode('utf-8'))",
     "atexit": "import atexit, sys\natexit.register(print, 'bye')\nprint('out')\nprint('err', file=sys.stderr)",

@@ -70,7 +70,7 @@ class Discovery:
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._missed: WeakSet[Optimizer] = WeakSet()
         self._quiet = self._armed_for = 0
-        self._progress: dict[Observer, tuple[int, int]] = {}
+        self._progress: dict[Observer, tuple[int, int]] = {}  # its step, and when it was first seen there
         self._compiles = False
         self._calls = OutermostCalls(self._called, self._guard)
         self._handles = [
@@ -131,7 +131,9 @@ class Discovery:
             name = f"{name} ({sum(n.partition(' (')[0] == name for n in taken) + 1})"
         observer = Observer(module, None, self._budget, name=name, sinks=self._sinks)
         self._observers.append(observer)
-        self._progress = {o: (o.step, self.seen.steps) for o in self._observers}
+        for o in self._observers:
+            if self._progress.get(o, (-1, 0))[0] != o.step:
+                self._progress[o] = o.step, self.seen.steps
         self._share_budget()
         self._known = {id(p) for o in self._observers for p in o.model.parameters()}
         self._quiet = 0
@@ -164,14 +166,16 @@ class Discovery:
         if optimizer not in self._optimizers:
             self._optimizers.add(optimizer)
             self._quiet = 0
+            if not self._knows(optimizer):
+                self._missed.add(optimizer)
             if not self._compiles:
                 self._calls.arm()
-            self._adopt(optimizer)
-
-    def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if optimizer in self._missed:  # its next calls did not tell of its parameters either
+                return
+        if optimizer in self._missed:  # nor did the calls since its last step tell of its parameters
             self._missed.discard(optimizer)
-            self._adopt(optimizer, by_search=True)
+            self._await([p for p in parameters(optimizer) if p.requires_grad])
+
+    def _after_step(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         if self._calls.armed:
             self._quiet += 1
             self._armed_for += 1
@@ -179,26 +183,17 @@ class Discovery:
                 self._calls.disarm()
                 self._armed_for = 0
 
-    def _adopt(self, optimizer: Optimizer, by_search: bool = False) -> None:
-        """Makes sure that the optimizer's parameters are observed, at latest after its next step."""
-        if self._knows(optimizer):
-            return
-        if by_search or self._compiles:
-            self._await([p for p in parameters(optimizer) if p.requires_grad and id(p) not in self._known])
-        else:
-            self._missed.add(optimizer)
-
     def _await(self, wanted: list[torch.Tensor]) -> None:
-        """Searches when the first of them receives a gradient: an optimizer's hooks must not change while they run."""
+        """Searches when the next of them receives a gradient: an optimizer's hooks must not change while they run."""
 
         def found(_parameter: torch.Tensor) -> None:
             while handles:
                 handles.pop().remove()
-            for module in holders(wanted):
+            for module in holders(p for p in wanted if id(p) not in self._known):
                 self._observe(module, type(module).__name__)
 
         found = self._guard(found)
-        handles = [p.register_post_accumulate_grad_hook(found) for p in wanted]
+        handles = [p.register_post_accumulate_grad_hook(found) for p in wanted if id(p) not in self._known]
 
     def _knows(self, optimizer: Optimizer) -> bool:
         return all(id(p) in self._known for p in parameters(optimizer) if p.requires_grad)
