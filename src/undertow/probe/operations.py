@@ -81,13 +81,18 @@ PLUMBING = {
     "backward",
 }
 """Moves or copies values one to one: the backward value keeps its rms."""
+_OPEN = "; ut.examine(model, batch, loss, unroll=True) computes one batch in the open"
 FUSED = {
-    "lstm": "fused LSTM: gates not observable",
-    "gru": "fused GRU: gates not observable",
-    "rnn_tanh": "fused RNN: hidden states between time steps not observable",
-    "rnn_relu": "fused RNN: hidden states between time steps not observable",
-    "scaled_dot_product_attention": "fused attention: its softmax is not observable",
-    "multi_head_attention_forward": "fused attention: its projections and softmax are not observable",
+    "lstm": "fused LSTM: gates not observable" + _OPEN,
+    "gru": "fused GRU: gates not observable" + _OPEN,
+    "rnn_tanh": "fused RNN: hidden states between time steps not observable" + _OPEN,
+    "rnn_relu": "fused RNN: hidden states between time steps not observable" + _OPEN,
+    "lstm_cell": "fused LSTM cell: gates not observable" + _OPEN,
+    "gru_cell": "fused GRU cell: gates not observable" + _OPEN,
+    "rnn_tanh_cell": "fused RNN cell: its sum before the tanh is not observable" + _OPEN,
+    "rnn_relu_cell": "fused RNN cell: its sum before the ReLU is not observable" + _OPEN,
+    "scaled_dot_product_attention": "fused attention: its softmax is not observable" + _OPEN,
+    "multi_head_attention_forward": "fused attention: its projections and softmax are not observable" + _OPEN,
 }
 CHANNELS_FIRST = {name for name in WEIGHTS if name.startswith("conv")}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,35 +14,61 @@ from torch import Tensor, nn
 from undertow.foundation import NothingObservedError, UndertowError
 from undertow.native import statistics
 from undertow.probe.account import Account
-from undertow.probe.objective import check_trainable, objective
+from undertow.probe.attention import Explicit
+from undertow.probe.objective import Objective, check_trainable, objective
 from undertow.probe.tap import ForwardTap
 from undertow.probe.trace import Guard
+from undertow.probe.unroll import Unrolled
+from undertow.probe.witness import Witness
 from undertow.record import LossReading, ParameterReading, Reading, Recording, Snapshot, StepReading
 
 
-def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Recording:
+def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor], unroll: bool = False) -> Recording:
     """A recording of one forward and backward pass; no parameter, gradient, buffer or random state is changed.
+
+    With `unroll` it is that of a replica with its fused layers in the open (see `probe.unroll`).
 
     Raises ModelError, BatchError or LossError where one of the three cannot be used.
     """
     check_trainable(model)
-    faults: list[Exception] = []
+    value_of = objective(loss)
     with _untouched(model):
-        tap = ForwardTap(model, lambda: True, _noting(faults))
-        tap.arm()
-        try:
-            with torch.enable_grad():
-                value = objective(loss)(model, batch)
-            value.backward()
-            return _recording(model, tap.take(), value)
-        except UndertowError:
-            if faults:  # an error of ours inside the forward pass, which looked like the model refusing its batch
-                raise faults[0] from None
-            raise
-        finally:
-            tap.disarm()
-            for account in tap.take():
-                account.close()
+        if not unroll:
+            return _measured(model, batch, value_of)
+        opened = Unrolled(model)
+        opened.prepare(value_of, batch)
+        recording = _measured(opened.model, batch, value_of, opened.explicit)
+    recording.not_observed |= opened.notes | opened.explicit.notes  # they say more than that a layer is fused
+    recording.snapshots[0] = replace(recording.snapshots[0], attention=opened.explicit.readings)
+    return recording
+
+
+def _measured(model: nn.Module, batch: Any, value_of: Objective, explicit: Explicit | None = None) -> Recording:
+    faults: list[Exception] = []
+    tap, witness = ForwardTap(model, lambda: True, _noting(faults)), Witness(model, lambda: True)
+    witness.begin(deep=True)
+    tap.arm()
+    if explicit is not None:
+        explicit.arm()
+    try:
+        with torch.enable_grad():
+            value = value_of(model, batch)
+        value.backward()
+        recording = _recording(model, tap.take(), value)
+        if not math.isfinite(recording.steps[0].gradient_norm):
+            recording.add(witness.find(0))
+        return recording
+    except UndertowError:
+        if faults:  # an error of ours inside the forward pass, which looked like the model refusing its batch
+            raise faults[0] from None
+        raise
+    finally:
+        if explicit is not None:
+            explicit.disarm()
+        witness.close()
+        tap.disarm()
+        for account in tap.take():
+            account.close()
 
 
 def _noting(faults: list[Exception]) -> Guard:
@@ -73,7 +101,8 @@ def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Reco
     }
     alive = {o.site.name: o.alive for o in trace.operations if o.alive is not None}
     snapshot = Snapshot(0, account.ledger(), trace.samples, trace.inputs, parameters, alive)
-    norm = sum(r.gradient.norm**2 for r in parameters.values() if r.gradient is not None) ** 0.5
+    gradients = [r.gradient for r in parameters.values() if r.gradient is not None]
+    norm = math.nan if any(g.nonfinite for g in gradients) else math.hypot(*(g.norm for g in gradients))
     steps = [StepReading(0, norm, 0.0)]
     return Recording(steps, [snapshot], [LossReading(0, value.item())], dict(trace.not_observed))
 

@@ -2,6 +2,7 @@
 
 from undertow.record.ledger import Entry as Entry
 from undertow.record.ledger import Ledger as Ledger
+from undertow.record.reading import AttentionReading as AttentionReading
 from undertow.record.reading import Reading as Reading
 from undertow.record.reading import Slope as Slope
 from undertow.record.recording import Event as Event

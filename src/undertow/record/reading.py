@@ -49,3 +49,15 @@ class Slope:
     units: int
     dead: int
     """Units whose f′ is exactly 0 for every sample of this batch."""
+
+
+@dataclass(frozen=True)
+class AttentionReading:
+    """One attention of a batch, its probabilities recomputed where the layer keeps them to itself."""
+
+    logits: Reading
+    """scale · q kᵀ + mask; a hidden key counts as an infinity."""
+    entropy: float
+    """Mean over the queries of −Σ p log p / log n with n keys to choose from: 1 looks at all alike, 0 at one key."""
+    largest: float
+    """Mean over the queries of the largest probability."""

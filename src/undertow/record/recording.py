@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from undertow.record.ledger import Ledger
-from undertow.record.reading import Reading
+from undertow.record.reading import AttentionReading, Reading
 from undertow.record.spread import RankReading
 from undertow.record.state import ParameterState
 from undertow.record.thinning import MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
@@ -134,6 +134,8 @@ class Snapshot:
     stage: Stage = Stage()
     ranks: RankReading | None = None
     """What all ranks measured of this step; None on one process, or where they could not be asked."""
+    attention: Mapping[str, AttentionReading] = field(default_factory=dict)
+    """Per softmax site of a fused attention, where a batch was examined with `unroll=True`."""
 
 
 class Sink(Protocol):
