@@ -122,6 +122,8 @@ def test_the_operation_that_made_it(name: str) -> None:
         finite = [r.nonfinite == 0 for r in origin.inputs]
         assert all(finite) or name == "softmax of nothing"  # the row of -inf is what went in
     assert origin.exact
+    assert origin.output is not None
+    assert origin.output.nonfinite
     assert torch.equal(before["first.weight"], model.first.weight)
     after, gradients = torch.get_rng_state(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
@@ -215,6 +217,13 @@ def test_one_of_several_passes() -> None:
         model(torch.full((8, 4), math.nan if i == 2 else 1.0)).mean().backward()
     assert seen(witness.find(0)) == ("input", "forward", "nan")
     witness.close()
+
+
+def test_a_pass_that_runs_only_once() -> None:
+    left = [torch.randn(8, 4)]
+    found = stepped(Net(lambda x: x + left.pop()), torch.full((8, 4), math.nan))
+    assert isinstance(found, NotObserved)
+    assert "pop from empty list" in found.reason
 
 
 def test_it_pickles_and_leaves_no_hook() -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from undertow.foundation import InputError, ModelError
 from undertow.probe.origin import origin_of
 from undertow.probe.replica import replica
 from undertow.probe.tap import _Hook as Hook
@@ -127,10 +126,11 @@ class Witness:
                 origin = origin_of(twin, kept, step)
                 if origin is not None:
                     return origin
-        except (ModelError, InputError) as error:
-            return NotObserved(WHAT, f"the step could not be run again on the side: {error}")
         except torch.OutOfMemoryError:
             return NotObserved(WHAT, "no memory to run the step again on the side")
+        except Exception as error:  # the user's own code runs here, in a state that it may not expect
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            return NotObserved(WHAT, f"the step could not be run again on the side: {reason}")
         dropped = f"; {self.dropped} of its passes were no longer at hand" if self.dropped else ""
         reason = "run again on the side, the forward and backward pass of the step stayed finite: look at what is not"
         return NotObserved(WHAT, f"{reason} in model(...), such as a penalty on the weights or own gradients{dropped}")

@@ -108,15 +108,18 @@ class Origin:
 
     step: int
     site: str
+    """As the ledger labels it, or the name of a parameter; `input` for the model's own, `loss` for what follows it."""
     operation: str
     direction: Literal["forward", "backward"]
     value: Literal["nan", "inf"]
     source: str | None
     """`file.py:12` of the user's line."""
     inputs: tuple[Reading, ...]
-    """The operands of the operation (forward), or the gradient that came in (backward): all finite."""
+    """The operands of the operation; in the backward pass, before them, the gradient that came in."""
     exact: bool = True
     """Seen in the step where it arose; else found afterwards, by the steps that were measured."""
+    output: Reading | None = None
+    """What the operation made of them."""
 
 
 @dataclass(frozen=True)
