@@ -70,7 +70,7 @@ def test_a_finding_says_where_since_when_why_and_what_helps(rule: Rule) -> None:
     for finding in rule.check(recording):
         assert finding.kind == rule.kind
         assert finding.cause in causes_of(rule)
-        assert finding.where in {e.site.label for s in recording.snapshots for e in s.ledger}
+        assert finding.where in {"input", "loss"} | {e.site.label for s in recording.snapshots for e in s.ledger}
         assert 0 <= finding.step <= recording.last_step
         assert not all(e.within for e in finding.evidence)
         for code in LANGUAGES:

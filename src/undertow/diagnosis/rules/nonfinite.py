@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause
-from undertow.record import Entry, Recording, Snapshot
+from undertow.record import Entry, Origin, Reading, Recording, Snapshot
 
 CURES: dict[Cause, tuple[str, ...]] = {
     "input_scale": (),
@@ -19,6 +20,7 @@ CURES: dict[Cause, tuple[str, ...]] = {
     "graph": (),
     "loss": (),
     "learning_rate": ("learning_rate", "clip_norm", "adam"),
+    "none": (),
 }
 
 
@@ -37,14 +39,16 @@ class Nonfinite(Rule):
 
     Evidence
     --------
-    The count of such values at the first site, and how the gradient's norm came there.  The cause is the input where
-    it already holds them; the learning rate where the first steps were finite; else the operation where they arise,
-    by its kind: an activation that overflows, weights, or a derivative that is 0 · ∞ (graph) where the forward pass
-    is finite.
+    What the operation at the first site was given and how many values it made NaN or infinite.  Where the step could
+    be run again on the side this is exact; else it is the first such site of the next measured step.  The cause is
+    the input or the loss where they already hold them; the learning rate where the values had grown tenfold until
+    then; else the operation, by its kind: an activation or function that left its range, weights, or a derivative
+    such as 0 · ∞ (graph) where the forward pass is finite.
 
     Counter-evidence
     ----------------
-    A loss scaler that skips such a step on purpose while it looks for its scale.
+    A step that a loss scaler skips on purpose while it looks for its scale is none, nor is an infinity that nothing
+    carries on, as in a mask before a softmax.
 
     Cures
     -----
@@ -58,66 +62,56 @@ class Nonfinite(Rule):
     kind = "nonfinite"
     explains = ("vanishing", "dead", "saturated")
 
+    growth: float = 10.0
+    """Origin: one decade; batches of one run vary by a factor of 2 to 3 (empirical)."""
+
     def check(self, recording: Recording) -> Iterator[Finding]:
-        step = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
-        found = next((f for s in recording.snapshots if (f := self._first(s)) is not None), None)
-        if found is None and step is None:
+        step = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm) and not s.skipped), None)
+        origin = recording.origin or _measured(recording)
+        if origin is None and step is None:
             return
-        snapshot, entry, forward = found or (recording.snapshots[-1], None, False)
-        began = min(s for s in (step, snapshot.step if found else None) if s is not None)
-        cause = self._cause(snapshot, entry, forward, began)
-        reading = None if entry is None else entry.forward if forward else entry.backward
+        began = min(s for s in (step, origin.step if origin else None) if s is not None)
+        cause = self._cause(recording, origin, began)
+        output = origin.output if origin else None
+        operands = origin.inputs[-2:] if origin else ()
         yield Finding(
             kind="nonfinite",
             severity="critical",
             cause=cause,
-            where=entry.site.label if entry else "",
+            where=origin.site if origin else "",
             step=began,
             evidence=(
-                Evidence("nonfinite_values", float(reading.nonfinite if reading else 1), None, 0.0, "finite"),
-                Evidence(
-                    "input_nonfinite", float(snapshot.inputs.nonfinite if snapshot.inputs else 0), None, 0.0, "finite"
-                ),
+                Evidence("nonfinite_values", float(output.nonfinite if output else 1), None, 0.0, "finite"),
+                *(Evidence("operand_max", r.max, None, None, "") for r in operands if math.isfinite(r.max)),
                 Evidence("finite_steps_before", float(began), None, None, ""),
             ),
+            counter_evidence=() if origin is None else (Evidence("exact", float(origin.exact), 1.0, None, "replayed"),),
             cures=CURES[cause],
             values={
-                "count": reading.nonfinite if reading else 1,
-                "of": reading.count if reading else 1,
-                "operation": entry.site.operation if entry else "",
-                "source": (entry.site.source if entry else None) or "",
-                "norm": max(
-                    (s.gradient_norm for s in recording.steps if math.isfinite(s.gradient_norm)), default=math.nan
-                ),
+                "count": output.nonfinite if output else 1,
+                "of": output.count if output else 1,
+                "operation": origin.operation if origin else "",
+                "source": f" ({origin.source})" if origin and origin.source else "",
+                "norm": max(_norms(recording, began), default=math.nan),
                 "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
             },
         )
 
-    @staticmethod
-    def _first(snapshot: Snapshot) -> tuple[Snapshot, Entry, bool] | None:
-        """The first site with such a value in the order of computation: forwards first, then backwards."""
-        for entry in snapshot.ledger:
-            if entry.forward.nonfinite:
-                return snapshot, entry, True
-        for entry in reversed(snapshot.ledger.entries):
-            if entry.backward.nonfinite:
-                return snapshot, entry, False
-        return None
-
-    @staticmethod
-    def _cause(snapshot: Snapshot, entry: Entry | None, forward: bool, began: int) -> Cause:
-        if snapshot.inputs is not None and snapshot.inputs.nonfinite:
+    def _cause(self, recording: Recording, origin: Origin | None, began: int) -> Cause:
+        if origin is None:
+            return "none"
+        if origin.site == "input":
             return "input_scale"
-        if began > 0:
+        norms = _norms(recording, began)
+        if (norms and norms[-1] > self.growth * norms[0]) or (origin.operation == "parameter" and began > 0):
             return "learning_rate"
-        if entry is None:
+        if origin.site == "loss":
+            return "loss"
+        if origin.direction == "backward":
             return "graph"
-        hidden = forward and not snapshot.ledger.entries[-1].forward.nonfinite  # by a torch.where further on
-        if hidden:
-            return "graph"
-        if not forward:
-            return "loss" if entry.site == snapshot.ledger.entries[-1].site else "graph"
-        return "activation" if entry.site.effect == "activation" else "weights"
+        entries = (e for s in recording.snapshots for e in s.ledger)
+        effect = next((e.site.effect for e in entries if e.site.label == origin.site), "activation")
+        return "weights" if effect == "weights" or origin.operation in ("parameter", "buffer") else "activation"
 
     @staticmethod
     def sick() -> Example:
@@ -126,3 +120,52 @@ class Nonfinite(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("relu", depth=2, he=True), inputs=100.0, lr=1e-4)
+
+
+def _norms(recording: Recording, before: int) -> list[float]:
+    """The sizes of the gradient until then."""
+    return [s.gradient_norm for s in recording.steps if s.step < before and math.isfinite(s.gradient_norm)]
+
+
+def _measured(recording: Recording) -> Origin | None:
+    """The first site of the measured steps, for where the step itself could not be run again."""
+    first = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm) and not s.skipped), None)
+    for snapshot in recording.snapshots:
+        if snapshot.step in recording.skipped:
+            continue
+        found = _first(snapshot)
+        if found is not None:
+            return replace(found, exact=first is None or snapshot.step <= first)
+    return None
+
+
+def _first(snapshot: Snapshot) -> Origin | None:
+    """Forwards first, and of these only what is carried on; then backwards."""
+    if snapshot.inputs is not None and snapshot.inputs.nonfinite:
+        return _origin(snapshot, "input", "input", "forward", snapshot.inputs, ())
+    followed = {e.previous for e in snapshot.ledger if e.forward.nonfinite}
+    last = snapshot.ledger.entries[-1:]
+    for entry in snapshot.ledger:
+        if entry.forward.nonfinite and (entry.site in followed or entry in last):
+            before = next((e.forward for e in snapshot.ledger if e.site == entry.previous), snapshot.inputs)
+            inputs = (before,) if before is not None else ()
+            return _origin(snapshot, entry.site.label, entry.site.operation, "forward", entry.forward, inputs, entry)
+    for entry in reversed(snapshot.ledger.entries):
+        if entry.backward.nonfinite:
+            site, operation = ("loss", "loss") if entry in last else (entry.site.label, entry.site.operation)
+            return _origin(snapshot, site, operation, "backward", entry.backward, (), entry)
+    return None
+
+
+def _origin(
+    snapshot: Snapshot,
+    site: str,
+    operation: str,
+    direction: Literal["forward", "backward"],
+    made: Reading,
+    inputs: tuple[Reading, ...],
+    entry: Entry | None = None,
+) -> Origin:
+    source = entry.site.source if entry else None
+    value = "nan" if made.nans else "inf"
+    return Origin(snapshot.step, site, operation, direction, value, source, inputs, output=made)

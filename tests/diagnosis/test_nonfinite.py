@@ -1,0 +1,83 @@
+"""Where NaN and Inf came from, in words, from an origin or from the measured steps alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from undertow.diagnosis import Finding, examine, judge
+from undertow.foundation import language
+from undertow.probe import measure
+from undertow.record import Origin, Reading, Recording, StepReading
+
+
+class Masked(nn.Module):
+    """A causal attention by hand; `broken` divides by 0 after it."""
+
+    def __init__(self, broken: bool = False) -> None:
+        super().__init__()
+        self.first, self.last, self.broken = nn.Linear(6, 6), nn.Linear(6, 3), broken
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        scores = (h @ h.mT).masked_fill(torch.ones(4, 4).triu(1).bool(), -math.inf)
+        h = scores.softmax(-1) @ h
+        return self.last(h / (h - h) if self.broken else h).mean(1)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(8, 4, 6), torch.arange(8) % 3
+
+
+def finding_of(recording: Recording) -> Finding:
+    return next(f for f in judge(recording).findings if f.kind == "nonfinite")
+
+
+def test_a_mask_is_no_fault() -> None:
+    assert not [f for f in examine(Masked(), batch(), F.cross_entropy).findings if f.kind == "nonfinite"]
+
+
+@pytest.mark.parametrize("seen", ["run again", "measured only"])
+def test_the_operation_after_a_mask(seen: str) -> None:
+    recording = measure(Masked(broken=True), batch(), F.cross_entropy)
+    assert recording.origin is not None
+    if seen == "measured only":
+        recording = replace(recording, origin=None)
+    finding = finding_of(recording)
+    assert (finding.where, finding.cause, finding.step) == ("forward:div", "activation", 0)
+    assert "192 of 192 values" in finding.because
+    assert "(test_nonfinite.py:" in finding.because
+    with language("ko"):
+        assert "192개" in finding.because
+
+
+def test_the_loss() -> None:
+    finding = finding_of(measure(Masked(), batch(), lambda y, t: (y - y).sqrt().mean()))
+    assert (finding.where, finding.cause) == ("loss", "loss")
+
+
+def test_steps_that_a_scaler_skips_are_none() -> None:
+    recording = measure(Masked(), batch(), F.cross_entropy)
+    recording.steps[:] = [StepReading(0, math.inf, 0.1, skipped=True), StepReading(1, 1.0, 0.1)]
+    assert not [f for f in judge(recording).findings if f.kind == "nonfinite"]
+
+
+@pytest.mark.parametrize(("norms", "cause"), [((1.0, 40.0), "learning_rate"), ((1.0, 2.0), "activation")])
+def test_a_gradient_that_grew_before(norms: tuple[float, ...], cause: str) -> None:
+    recording = measure(Masked(), batch(), F.cross_entropy)
+    recording.steps[:] = [StepReading(i, n, 0.1) for i, n in enumerate((*norms, math.nan))]
+    recording.add(Origin(2, "forward:exp", "exp", "forward", "inf", None, (Reading(4, 1, 90, 95),)))
+    assert finding_of(recording).cause == cause
+
+
+def test_an_origin_that_could_not_be_seen() -> None:
+    recording = measure(Masked(), batch(), F.cross_entropy)
+    recording.steps.append(StepReading(1, math.nan, 0.1))
+    finding = finding_of(recording)
+    assert (finding.where, finding.cause, finding.step) == ("", "none", 1)
