@@ -12,7 +12,7 @@ from torch import Tensor
 from undertow.foundation import InputError
 from undertow.native import kernels
 from undertow.native.device import DeviceRows
-from undertow.native.statistics import CODES, PLAIN, Statistics, diluted, of_row, row, stored
+from undertow.native.statistics import CODES, Statistics, address, diluted, of_row, row, stored
 
 FIELDS = len(Statistics._fields)
 ROW = FIELDS * 8
@@ -84,7 +84,6 @@ class Panel:
         self._unstored: dict[int, int] = {}
         self._devices: dict[torch.device, DeviceRows] = {}
         self._arrivals: list[Callable[[Tensor], None]] = []
-        self._codes = CODES if kernels.module is not None else {}
         self._keep(torch.empty(FIRST_ROWS, FIELDS, dtype=torch.float64))
 
     def __len__(self) -> int:
@@ -98,30 +97,23 @@ class Panel:
         InputError
             As `undertow.native.statistics`; the slot is not taken then.
         """
-        try:
-            if tensor.is_cpu and type(tensor) in PLAIN and tensor.is_contiguous() and not tensor.is_neg():
-                row = self._reserve(1)
-                kernels.module.measure(self._codes[tensor.dtype], tensor.data_ptr(), tensor.numel(), row)
-                self._count += 1
-                return self._count - 1
-        except (KeyError, RuntimeError, ValueError):  # another dtype, or no memory that the kernel could read
-            pass
-        return self._add_other(tensor)
+        at = address(tensor)
+        if not at:
+            return self._add_other(tensor)
+        slot = self._reserve(1)
+        kernels.module.measure(CODES[tensor.dtype], at, tensor.numel(), self._at + ROW * slot)
+        return slot
 
     def add_many(self, tensors: Iterable[Tensor]) -> range:
         """As `add` for each, in one call of the kernel where it takes all of them; the slots, in order."""
-        tensors, first = list(tensors), self._count
-        try:
-            if all(t.is_cpu and type(t) in PLAIN and t.is_contiguous() and not t.is_neg() for t in tensors):
-                codes = [self._codes[t.dtype] for t in tensors]
-                addresses, counts = [t.data_ptr() for t in tensors], [t.numel() for t in tensors]
-                kernels.module.measure_many(codes, addresses, counts, self._reserve(len(tensors)))
-                self._count += len(tensors)
-                return range(first, self._count)
-        except (KeyError, RuntimeError, ValueError):
-            pass
-        for tensor in tensors:
-            self.add(tensor)
+        tensors = list(tensors)
+        addresses = [address(t) for t in tensors]
+        if not all(addresses):
+            first = self._count
+            return range(first, first + len([self.add(t) for t in tensors]))
+        first = self._reserve(len(tensors))
+        codes, counts = [CODES[t.dtype] for t in tensors], [t.numel() for t in tensors]
+        kernels.module.measure_many(codes, addresses, counts, self._at + ROW * first)
         return range(first, self._count)
 
     def add_difference(self, after: Tensor, before: Tensor) -> int:
@@ -141,16 +133,21 @@ class Panel:
                 "two tensors of one shape and dtype",
                 "panel.add_difference(parameter, copy_of_parameter)",
             )
-        if after.dtype in self._codes and on_host(after) and on_host(before):
-            aligned = after.stride() == before.stride()
-            x, _ = stored(after if aligned else after.contiguous())
-            y, _ = stored(before if aligned else before.contiguous())
-            row = self._reserve(1)
-            kernels.module.measure(self._codes[x.dtype], x.data_ptr(), x.numel(), row, y.data_ptr())
-            self._count += 1
-            return self._count - 1
-        wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
-        return self.add(after.detach().to(wide) - before.detach().to(wide))
+        after, before = after.detach(), before.detach()
+        if after.layout is not torch.strided or before.layout is not torch.strided:
+            return self.add(after - before)
+        if after.stride() != before.stride():
+            after, before = after.contiguous(), before.contiguous()
+        ends = address(after), address(before)
+        if not all(ends):
+            after, before = stored(after)[0], stored(before)[0]
+            ends = address(after), address(before)
+        if not all(ends):
+            wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
+            return self.add(after.to(wide) - before.to(wide))
+        slot = self._reserve(1)
+        kernels.module.measure(CODES[after.dtype], ends[0], after.numel(), self._at + ROW * slot, ends[1])
+        return slot
 
     def flush(self) -> None:
         """Queues the copy of what other devices have taken so far; waits for nothing."""
@@ -172,26 +169,31 @@ class Panel:
     def _add_other(self, tensor: Tensor) -> int:
         """What the kernel does not read as it lies in memory."""
         values, unstored = stored(tensor)
-        at, slot = self._reserve(1), self._count
-        if not on_host(values):
-            self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
-        elif values.dtype in self._codes:
-            kernels.module.measure(self._codes[values.dtype], values.data_ptr(), values.numel(), at)
+        if on_host(values) and address(values):
+            slot = self.add(values)
         else:
-            self._rows[slot] = row(values)
+            slot = self._reserve(1)
+            self._add_by_torch(slot, values)
         if unstored:
             self._unstored[slot] = unstored
-        self._count += 1
         return slot
 
+    def _add_by_torch(self, slot: int, values: Tensor) -> None:
+        if on_host(values):
+            self._rows[slot] = row(values)
+        else:
+            self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
+
     def _reserve(self, slots: int) -> int:
-        """The address of the next rows."""
-        while self._count + slots > self._capacity:
+        """The first of that many new slots."""
+        first = self._count
+        self._count += slots
+        while self._count > self._capacity:
             self._keep(torch.cat([self._rows, torch.empty_like(self._rows)]))
-        return self._address + self._count * ROW
+        return first
 
     def _keep(self, rows: Tensor) -> None:
-        self._rows, self._capacity, self._address = rows, len(rows), rows.data_ptr()
+        self._rows, self._capacity, self._at = rows, len(rows), rows.data_ptr()
 
 
 def on_host(tensor: Tensor) -> bool:

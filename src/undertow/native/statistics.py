@@ -15,6 +15,7 @@ functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIss
 
 CODES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 """What the kernel calls the formats that it reads."""
+_READ = frozenset(CODES if kernels.module is not None else ())
 PLAIN = frozenset({Tensor, torch.nn.Parameter})
 """Kinds of tensor that have memory of their own, if any tensor has."""
 WITH_VALUES = frozenset({torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc, torch.jagged})
@@ -59,12 +60,28 @@ def statistics(tensor: Tensor) -> Statistics:
         A complex tensor, or one whose values are not at hand: a meta or fake tensor, one inside `torch.func`, or
         one that wraps others (a DTensor: take its local tensor).
     """
+    at = address(tensor)
+    if at:
+        return Statistics._make(kernels.module.statistics(CODES[tensor.dtype], at, tensor.numel()))
     values, unstored = stored(tensor)
-    if kernels.module is not None and values.is_cpu and values.dtype in CODES:
-        found = Statistics._make(kernels.module.statistics(CODES[values.dtype], values.data_ptr(), values.numel()))
-    else:
-        found = by_torch(values)
+    found = statistics(values) if address(values) else by_torch(values)
     return diluted(found, unstored) if unstored else found
+
+
+def address(tensor: Tensor) -> int:
+    """Where a kernel can read the values of a tensor; 0 if there is no such place, no value or no kernel."""
+    try:
+        if (
+            tensor.is_cpu
+            and type(tensor) in PLAIN
+            and tensor.dtype in _READ
+            and tensor.is_contiguous()
+            and not tensor.is_neg()
+        ):
+            return tensor.data_ptr()
+    except RuntimeError:  # no memory of its own: sparse, or inside torch.func
+        pass
+    return 0
 
 
 def stored(tensor: Tensor) -> tuple[Tensor, int]:

@@ -41,9 +41,12 @@ UNDERTOW_INLINE void load(V &to, const T *from) {
 }
 
 using Words = Vector<std::uint32_t>;
+template <typename T>
+using Group = Vector<T, 8>;
 
 // What the formats differ in: the width of the bits, where |bits| turn normal and infinite, and how they become
-// numbers.  `spread` makes floats of 64 bytes: of two 16-bit numbers in a word, the lower and the upper one.
+// numbers.  `spread` makes floats of 64 bytes: of two 16-bit numbers in a word, the lower and the upper one; `widen`
+// makes doubles of eight numbers, in their order.
 template <typename Bits_, Bits_ Normal, Bits_ Infinity>
 struct Format {
     using Bits = Bits_;
@@ -53,6 +56,11 @@ struct Format {
 
 struct Single : Format<std::uint32_t, 0x00800000u, 0x7f800000u> {
     static UNDERTOW_INLINE void spread(const Words &w, Floats *out) { copy_bits(out[0], w); }
+    static UNDERTOW_INLINE void widen(const Group<std::uint32_t> &b, Doubles &out) {
+        Group<float> x;
+        copy_bits(x, b);
+        out = __builtin_convertvector(x, Doubles);
+    }
     static UNDERTOW_INLINE float one(Bits b) {
         float x;
         copy_bits(x, b);
@@ -63,6 +71,9 @@ struct Brain : Format<std::uint16_t, 0x0080u, 0x7f80u> {
     static UNDERTOW_INLINE void spread(const Words &w, Floats *out) {
         copy_bits(out[0], w << 16);
         copy_bits(out[1], w & 0xffff0000u);
+    }
+    static UNDERTOW_INLINE void widen(const Group<std::uint16_t> &b, Doubles &out) {
+        Single::widen(__builtin_convertvector(b, Group<std::uint32_t>) << 16, out);
     }
     static UNDERTOW_INLINE float one(Bits b) { return Single::one(std::uint32_t(b) << 16); }
 };
@@ -76,11 +87,17 @@ struct Half : Format<std::uint16_t, 0x0400u, 0x7c00u> {
         out[0] *= 0x1p112f;
         out[1] *= 0x1p112f;
     }
+    static UNDERTOW_INLINE void widen(const Group<std::uint16_t> &b, Doubles &out) {
+        const auto wide = __builtin_convertvector(b, Group<std::uint32_t>);
+        Single::widen((wide & 0x8000u) << 16 | (wide & 0x7fffu) << 13, out);
+        out *= 0x1p112;
+    }
     static UNDERTOW_INLINE float one(Bits b) {
         return Single::one((b & 0x8000u) << 16 | (b & 0x7fffu) << 13) * 0x1p112f;
     }
 };
 struct Double : Format<std::uint64_t, 0x0010000000000000u, 0x7ff0000000000000u> {
+    static UNDERTOW_INLINE void widen(const Group<std::uint64_t> &b, Doubles &out) { copy_bits(out, b); }
     static UNDERTOW_INLINE double one(Bits b) {
         double x;
         copy_bits(x, b);

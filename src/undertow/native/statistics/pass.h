@@ -10,7 +10,7 @@
 namespace undertow {
 
 constexpr std::size_t TREE = 16;            // vectors whose floats are added up before they become doubles
-constexpr std::size_t STEP = TREE * LANES;  // values that are looked at together; a rest is filled up with zeros
+constexpr std::size_t STEP = TREE * LANES;  // values that are looked at together
 constexpr std::size_t BLOCK = 4096;         // values
 
 struct Totals {
@@ -72,19 +72,19 @@ template <typename F>
 UNDERTOW_INLINE void count_small(const typename F::Bits *data, std::size_t n, Totals &t) {
     using Bits = typename F::Bits;
     constexpr std::size_t MANY = BYTES / 2 / sizeof(Bits);
-    using Group = Vector<Bits, MANY>;
+    using Unsigned = Vector<Bits, MANY>;
     using Signed = Vector<std::make_signed_t<Bits>, MANY>;
     constexpr auto SMALL = static_cast<std::make_signed_t<Bits>>(F::NORMAL - 1);
-    Group zeros[4] = {}, normal[4] = {};  // at most 4096 in all: no sum overflows 16 bits
+    Unsigned zeros[4] = {}, normal[4] = {};  // at most 4096 in all: no sum overflows 16 bits
     for (std::size_t i = 0; i < n; i += 4 * MANY)
         for (std::size_t k = 0; k < 4; ++k) {
-            Group bits;
+            Unsigned bits;
             load(bits, data + i + k * MANY);
             const Signed size = (Signed)(bits & F::MAGNITUDE);
-            zeros[k] -= (Group)(size == 0);  // true is -1 in a vector
-            normal[k] -= (Group)(size > SMALL);
+            zeros[k] -= (Unsigned)(size == 0);  // true is -1 in a vector
+            normal[k] -= (Unsigned)(size > SMALL);
         }
-    const auto total = [](const Group(&v)[4]) { return reduced<SUM, Bits, MANY>((v[0] + v[1]) + (v[2] + v[3])); };
+    const auto total = [](const Unsigned(&v)[4]) { return reduced<SUM, Bits, MANY>((v[0] + v[1]) + (v[2] + v[3])); };
     const std::uint64_t nothing = total(zeros);
     t.zeros += nothing;
     t.subnormals += n - nothing - total(normal);
@@ -173,41 +173,52 @@ UNDERTOW_INLINE bool quick(const typename F::Bits *data, std::size_t n, Totals &
     }
 }
 
-// A block that holds NaNs or infinities, value by value.
+// Whatever there is, eight at a time in doubles: a block that holds NaNs or infinities, and the rest of a tensor.
 template <typename F>
 UNDERTOW_INLINE void careful(const typename F::Bits *data, std::size_t n, Totals &t) {
-    double sum = 0, squares = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-        const auto size = static_cast<typename F::Bits>(data[i] & F::MAGNITUDE);
-        if (size >= F::INFINITE) {
-            ++(size > F::INFINITE ? t.nans : t.infs);
-            continue;
-        }
-        const double x = F::one(data[i]) * t.factor;
+    using Bits = typename F::Bits;
+    using Unsigned = Group<Bits>;
+    using Signed = Group<std::make_signed_t<Bits>>;
+    constexpr auto SMALL = static_cast<std::make_signed_t<Bits>>(F::NORMAL - 1);
+    constexpr auto INFINITE = static_cast<std::make_signed_t<Bits>>(F::INFINITE);
+    Doubles sum = {}, squares = {};
+    Unsigned top = {}, zeros = {}, normal = {}, infs = {}, nans = {};  // at most 512 rounds: no lane overflows 16 bits
+    for (std::size_t i = 0; i < n; i += 8) {
+        Unsigned bits = {};
+        Doubles x;
+        if (i + 8 <= n) load(bits, data + i);
+        else std::memcpy(&bits, data + i, (n - i) * sizeof(Bits));
+        const Signed size = (Signed)(bits & F::MAGNITUDE);
+        const Unsigned finite = (Unsigned)(size < INFINITE), kept = (Unsigned)size & finite;
+        top = kept > top ? kept : top;
+        zeros -= (Unsigned)(size == 0);  // true is -1 in a vector
+        normal -= (Unsigned)(size > SMALL);
+        infs -= (Unsigned)(size == INFINITE);
+        nans -= (Unsigned)(size > INFINITE);
+        F::widen(bits & finite, x);
+        x *= t.factor;
         sum += x;
         squares += x * x;
-        t.zeros += size == 0;
-        t.subnormals += size != 0 && size < F::NORMAL;
-        t.top = std::max<std::uint64_t>(t.top, size);
     }
-    t.sum[0] += sum;
-    t.squares[0] += squares;
+    t.sum += sum;
+    t.squares += squares;
+    t.top = std::max<std::uint64_t>(t.top, reduced<LARGEST, Bits, 8>(top));
+    const std::uint64_t filled = (n + 7) / 8 * 8, nothing = reduced<SUM, Bits, 8>(zeros);
+    t.zeros += nothing - (filled - n);
+    t.subnormals += filled - nothing - reduced<SUM, Bits, 8>(normal);
+    t.infs += reduced<SUM, Bits, 8>(infs);
+    t.nans += reduced<SUM, Bits, 8>(nans);
 }
 
 // `block(begin, n)` gives the address of n values, which stay there until the next call.
 template <typename F, typename Source>
 UNDERTOW_INLINE void pass(Source &block, std::size_t n, Totals &t) {
-    using Bits = typename F::Bits;
     for (std::size_t begin = 0; begin < n; begin += BLOCK) {
-        const std::size_t many = std::min(BLOCK, n - begin), whole = many / STEP * STEP, rest = many - whole;
-        const Bits *data = block(begin, many);
-        if (whole && !quick<F>(data, whole, t)) careful<F>(data, whole, t);
-        if (rest) {
-            alignas(BYTES) Bits filled[STEP] = {};
-            std::memcpy(filled, data + whole, rest * sizeof(Bits));
-            if (!quick<F>(filled, STEP, t)) careful<F>(filled, STEP, t);
-            t.zeros -= STEP - rest;
-        }
+        const std::size_t many = std::min(BLOCK, n - begin), whole = many / STEP * STEP;
+        const typename F::Bits *data = block(begin, many);
+        const bool done = whole && quick<F>(data, whole, t);
+        if (!done) careful<F>(data, many, t);
+        else if (whole < many) careful<F>(data + whole, many - whole, t);
     }
 }
 

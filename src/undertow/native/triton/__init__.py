@@ -1,5 +1,6 @@
 """Triton kernels for GPUs, written from any elementwise function of torch operations."""
 
+from undertow.native.triton.launch import DTYPES as DTYPES
 from undertow.native.triton.launch import launch as launch
 from undertow.native.triton.launch import takes as takes
 from undertow.native.triton.reduce import SUMS as SUMS
