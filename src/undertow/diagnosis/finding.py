@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from undertow.foundation import Cause, Kind, Severity, say
-from undertow.record import Ledger, NotObserved
+from undertow.record import Ledger, NotObserved, Recording
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Diagnosis:
     overhead: float | None = None
     """Measured cost of watching, as a share of the run's time."""
     losses: tuple[float, ...] = ()
+    recording: Recording | None = field(default=None, repr=False, compare=False)
+    """What it was made from."""
 
     @property
     def healthy(self) -> bool:

@@ -47,8 +47,8 @@ class Nonfinite(Rule):
 
     Counter-evidence
     ----------------
-    A step that a loss scaler skips on purpose while it looks for its scale is none, nor is an infinity that nothing
-    carries on, as in a mask before a softmax.
+    A step that a loss scaler skips on purpose while it looks for its scale is not judged at all; an infinity that
+    nothing carries on, as in a mask before a softmax, is none.
 
     Cures
     -----
@@ -66,7 +66,7 @@ class Nonfinite(Rule):
     """Origin: one decade; batches of one run vary by a factor of 2 to 3 (empirical)."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
-        step = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm) and not s.skipped), None)
+        step = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
         origin = recording.origin or _measured(recording)
         if origin is None and step is None:
             return
@@ -129,10 +129,8 @@ def _norms(recording: Recording, before: int) -> list[float]:
 
 def _measured(recording: Recording) -> Origin | None:
     """The first site of the measured steps, for where the step itself could not be run again."""
-    first = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm) and not s.skipped), None)
+    first = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
     for snapshot in recording.snapshots:
-        if snapshot.step in recording.skipped:
-            continue
         found = _first(snapshot)
         if found is not None:
             return replace(found, exact=first is None or snapshot.step <= first)
