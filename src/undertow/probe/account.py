@@ -28,6 +28,9 @@ T = TypeVar("T")
 class Account:
     """Hooks a finished forward pass, listens to its backward pass, and gives its ledger."""
 
+    light = False
+    """A `Returning` may be: then it has no ledger."""
+
     def __init__(self, trace: Trace, output: Any) -> None:
         self.trace = trace
         self.differentiated = False
@@ -37,10 +40,12 @@ class Account:
         self._handles: list[Any] = []
         self._pending: dict[Edge, list[tuple[Stop, Tensor]]] = defaultdict(list)
         self._parts: dict[Stop, dict[Edge, Reading]] = defaultdict(dict)
-        self._stops: dict[Edge, Stop] = {}
-        self._order: list[Stop] = [Stop(o.edges, o) for o in trace.operations]
-        for stop in self._order:
-            self._stops.update(dict.fromkeys(stop.edges, stop))
+        self.stops: dict[Edge, Stop] = {}
+        self.whole: set[tuple[Edge, Stop]] = set()
+        """Gradients that one later stop handed over as all that a stop received."""
+        self.order: list[Stop] = [Stop(o.edges, o) for o in trace.operations]
+        for stop in self.order:
+            self.stops.update(dict.fromkeys(stop.edges, stop))
         roots = [Edge(t.grad_fn, t.output_nr) for t in tree_leaves(output) if isinstance(t, Tensor) and t.grad_fn]
         self._junctions(roots)
         self._link()
@@ -53,19 +58,19 @@ class Account:
         Nodes come readers first, so each can be told whose it is: the one stop that it hands back from.  A fused layer
         has thousands of nodes that are all its own, and needs none.
         """
-        owner: dict[Node, Stop | None] = {edge.node: stop for edge, stop in self._stops.items()}
+        owner: dict[Node, Stop | None] = {edge.node: stop for edge, stop in self.stops.items()}
         readers: dict[Node, set[Stop | None]] = defaultdict(set)
         read: dict[Node, set[Edge]] = defaultdict(set)
         for edge in roots:
             readers[edge.node].add(None)
             read[edge.node].add(edge)
-        nodes = _readers_first([edge.node for edge in [*roots, *self._stops]])
+        nodes = _readers_first([edge.node for edge in [*roots, *self.stops]])
         for node in nodes:
             if node not in owner:
                 found = readers[node]
                 if len(found) > 1 and not _is_leaf(node):
                     stop = Stop(tuple(sorted(read[node], key=lambda edge: edge.output)))
-                    self._stops.update(dict.fromkeys(stop.edges, stop))
+                    self.stops.update(dict.fromkeys(stop.edges, stop))
                     owner[node] = stop
                 else:
                     owner[node] = next(iter(found), None)
@@ -75,7 +80,7 @@ class Account:
         self._note_custom(set(nodes))
 
     def _note_custom(self, nodes: set[Node]) -> None:
-        inside = {e.node for e in self._stops}
+        inside = {e.node for e in self.stops}
         for node in nodes - inside:
             if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls"):
                 name = type(node).__name__.removesuffix("Backward")
@@ -87,16 +92,16 @@ class Account:
     def _link(self) -> None:
         """Finds the stops before each stop and puts a hook on every node that hands a gradient to one."""
         readers: dict[Node, list[tuple[int, Edge, Stop]]] = defaultdict(list)
-        for stop in dict.fromkeys(self._stops.values()):
+        for stop in dict.fromkeys(self.stops.values()):
             todo, seen = [e.node for e in stop.edges], set()
             while todo:
                 node = todo.pop()
                 if node in seen:
                     continue
                 seen.add(node)
-                for index, edge in enumerate(_edges(node)):
-                    if edge in self._stops:
-                        earlier = self._stops[edge]
+                for index, edge in enumerate(edges_of(node)):
+                    if edge in self.stops:
+                        earlier = self.stops[edge]
                         if earlier is not stop:
                             readers[node].append((index, edge, stop))
                             stop.before.append(earlier)
@@ -105,14 +110,14 @@ class Account:
         guard = self.trace.guard
         self._handles += [node.register_hook(guard(self._on_reader(found))) for node, found in readers.items()]
         nodes: dict[Node, list[Edge]] = defaultdict(list)
-        for edge in self._stops:
+        for edge in self.stops:
             nodes[edge.node].append(edge)
         self._handles += [node.register_prehook(guard(self._on_stop(edges))) for node, edges in nodes.items()]
         self._measure_depths()
 
     def _measure_depths(self) -> None:
         """The longest way from a first site."""
-        for stop in _earlier_first(self._order):
+        for stop in earlier_first(self.order):
             stop.depth = max((b.depth + (b.operation is not None) for b in stop.before), default=0)
 
     # ------------------------------------------------------------ during the backward pass
@@ -136,7 +141,8 @@ class Account:
             self._task = task
             self._parts.clear()
             self._pending.clear()
-            for stop in dict.fromkeys(self._stops.values()):
+            self.whole.clear()
+            for stop in dict.fromkeys(self.stops.values()):
                 stop.received.clear()
         return task == self._task
 
@@ -157,23 +163,27 @@ class Account:
                 return
             for edge in edges:
                 gradient = gradients[edge.output]
-                stop, handed = self._stops[edge], self._pending.pop(edge, [])
+                stop, handed = self.stops[edge], self._pending.pop(edge, [])
                 if gradient is None or edge in self._parts[stop]:  # a second pass through a retained graph
                     continue
                 total = Reading(*statistics(gradient))
                 self._parts[stop][edge] = total
-                self._receive(stop, gradient, total, handed)
+                self._receive(edge, gradient, total, handed)
 
         return hook
 
-    def _receive(self, stop: Stop, gradient: Tensor, total: Reading, handed: list[tuple[Stop, Tensor]]) -> None:
+    def _receive(self, edge: Edge, gradient: Tensor, total: Reading, handed: list[tuple[Stop, Tensor]]) -> None:
         by_stop: dict[Stop, list[Tensor]] = defaultdict(list)
         for later, part in handed:
             by_stop[later].append(part)
+        received = self.stops[edge].received
         for later, parts in by_stop.items():
             part = parts[0] if len(parts) == 1 else torch.stack([p.detach() for p in parts]).sum(0)
             same = part.data_ptr() == gradient.data_ptr() and part.shape == gradient.shape
-            stop.received[later] = total if same else Reading(*statistics(part))
+            if same:
+                self.whole.add((edge, later))
+            reading = total if same else Reading(*statistics(part))
+            received[later] = merged([received[later], reading]) if later in received else reading
 
     # ------------------------------------------------------------ after it
 
@@ -186,7 +196,7 @@ class Account:
         """The entries of all operations that a gradient reached."""
         for stop, parts in self._parts.items():
             stop.backward = merged(list(parts.values())) if parts else None
-        return Ledger(entries(self._order), step)
+        return Ledger(entries(self.order), step)
 
     def close(self) -> None:
         """Takes the hooks off the graph."""
@@ -201,7 +211,7 @@ def _readers_first(starts: Iterable[Node]) -> list[Node]:
     return _after_all(starts, lambda node: [edge.node for edge in _inputs(node)])[::-1]
 
 
-def _earlier_first(stops: Iterable[Stop]) -> list[Stop]:
+def earlier_first(stops: Iterable[Stop]) -> list[Stop]:
     return _after_all(stops, lambda stop: stop.before)
 
 
@@ -220,12 +230,12 @@ def _after_all(starts: Iterable[T], before: Callable[[T], list[T]]) -> list[T]:
     return list(done)
 
 
-def _edges(node: Node) -> list[Edge]:
+def edges_of(node: Node) -> list[Edge]:
     return [Edge(*pair) for pair in node.next_functions]
 
 
 def _inputs(node: Node) -> list[Edge]:
-    return [edge for edge in _edges(node) if edge.node is not None]
+    return [edge for edge in edges_of(node) if edge.node is not None]
 
 
 def _is_leaf(node: Node) -> bool:

@@ -10,6 +10,10 @@ import torch
 from torch import nn
 
 from undertow.probe.account import Account
+from undertow.probe.plans import Plans
+from undertow.probe.replay import Replay
+from undertow.probe.returning import Returning
+from undertow.probe.script import Script
 from undertow.probe.slopes import Slopes
 from undertow.probe.trace import Guard, Trace
 
@@ -17,12 +21,21 @@ from undertow.probe.trace import Guard, Trace
 class ForwardTap:
     """While armed, fills `accounts` with one account for each wanted forward pass that takes part in autograd."""
 
-    def __init__(self, model: nn.Module, wanted: Callable[[], bool], guard: Guard = lambda call: call) -> None:
-        """`guard` wraps what is ours in the two hooks; the observer's keeps our errors out of the user's loop."""
-        self.model, self.wanted, self._guard = model, wanted, guard
-        self.accounts: list[Account] = []
-        self._slopes = Slopes()
-        self._open: tuple[Trace, ExitStack] | None = None
+    def __init__(
+        self,
+        model: nn.Module,
+        wanted: Callable[[], bool],
+        guard: Guard = lambda call: call,
+        settled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`guard` wraps what is ours in the two hooks; the observer's keeps our errors out of the user's loop.
+
+        `settled` says that the step has its ledger: of a further pass only the units are looked at.
+        """
+        self.model, self.wanted, self._guard, self.settled = model, wanted, guard, settled
+        self.accounts: list[Account | Returning] = []
+        self._slopes, self._plans = Slopes(), Plans()
+        self._open: tuple[Trace | Replay, Script | None, ExitStack] | None = None
         self._handles: list[Any] = []
 
     def arm(self) -> None:
@@ -32,6 +45,10 @@ class ForwardTap:
                 self.model.register_forward_pre_hook(_Hook(self._guard(self.enter))),
                 self.model.register_forward_hook(_Hook(self._after), always_call=True),
             ]
+
+    def begin_step(self) -> None:
+        """The passes that come belong to another step of training than those before."""
+        self._plans.begin_step()
 
     def disarm(self) -> None:
         """Takes them off; the model is as it was."""
@@ -43,29 +60,46 @@ class ForwardTap:
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self._open is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.wanted():
             return
-        trace, stack = Trace(self.model, self._slopes, self._guard), ExitStack()
+        stack = ExitStack()
+        plan = None if torch._C._are_functorch_transforms_active() else self._plans.expected()
+        if plan is not None:
+            replay = Replay(plan, self._slopes, self._guard, light=self.settled())
+            replay.given.note(args)
+            stack.enter_context(replay.watching())
+            self._open = replay, None, stack
+            return
+        trace = Trace(self.model, self._slopes, self._guard)
+        script = Script(trace, self._guard) if self._plans.learning else None
         trace.enter(module, args)
         stack.enter_context(trace.watching())
-        self._open = trace, stack
+        if script is not None:
+            stack.enter_context(script.watching())
+        self._open = trace, script, stack
 
     def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        trace = self.leave()  # unguarded: after an error of ours the mode must still come off the stack
-        if trace is not None:
-            self._guard(self._open_account)(trace, output)
+        opened = self.leave()  # unguarded: after an error of ours the mode must still come off the stack
+        if opened is not None:
+            self._guard(self._open_account)(*opened, output)
 
-    def _open_account(self, trace: Trace, output: Any) -> None:
-        if trace.operations:
-            self.accounts.append(Account(trace, output))
+    def _open_account(self, seen: Trace | Replay, script: Script | None, output: Any) -> None:
+        if isinstance(seen, Replay):
+            account = seen.account(output)
+            self._plans.followed(account is not None)
+        else:
+            account = Account(seen, output) if seen.operations else None
+            self._plans.traced(account, script)
+        if account is not None:
+            self.accounts.append(account)
 
-    def leave(self) -> Trace | None:
+    def leave(self) -> tuple[Trace | Replay, Script | None] | None:
         """Ends the forward pass under observation, if there is one."""
         opened, self._open = self._open, None
         if opened is None:
             return None
-        opened[1].close()
-        return opened[0]
+        opened[2].close()
+        return opened[:2]
 
-    def take(self) -> list[Account]:
+    def take(self) -> list[Account | Returning]:
         """The accounts so far, handed over."""
         accounts, self.accounts = self.accounts, []
         return accounts

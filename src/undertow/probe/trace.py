@@ -77,18 +77,19 @@ class Trace:
     """Wraps whatever of ours runs inside the user's training."""
     operations: list[Operation] = field(default_factory=list)
     not_observed: dict[str, NotObserved] = field(default_factory=dict)
-    samples: int = 0
-    inputs: Reading | None = None
+    given: Inputs = field(default_factory=lambda: Inputs())
+    early_inputs: bool = False
+    """Whether the model's own arguments held its input."""
 
     def __post_init__(self) -> None:
         self._paths = {id(m): name for name, m in self.model.named_modules()}
         self._stack: list[Frame] = []
         self._calls: Counter[str] = Counter()
-        self._by_edge: dict[Edge, Operation] = {}
+        self.by_edge: dict[Edge, Operation] = {}
         self._channels_first: dict[Edge, bool] = {}
         self._constant: set[Edge] = set()
         self._spelled = Spelled(self.slopes.spellings)
-        self._busy = False
+        self.busy = False
 
     @contextmanager
     def watching(self) -> Iterator[Trace]:
@@ -114,8 +115,9 @@ class Trace:
             opaque = None
         self._stack.append(Frame(path, module, self._calls[path], opaque, held=held))
         self._calls[path] += held
-        if self.inputs is None:
-            self._note_inputs(args)
+        self.given.note(args)
+        if len(self._stack) == 1:
+            self.early_inputs = self.inputs is not None
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if not self._stack or self._stack[-1].module is not module:
@@ -129,28 +131,29 @@ class Trace:
                     site if frame.held else self._site(name, "activation"), output, self._slope(frame.opaque, args[0])
                 )
 
-    def _note_inputs(self, args: tuple[Any, ...]) -> None:
-        tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.ndim]
-        if tensors:
-            self.samples = tensors[0].shape[0]
-            floating = [t for t in tensors if t.is_floating_point()]
-            self.inputs = Reading(*statistics(floating[0])) if floating else None
+    @property
+    def samples(self) -> int:
+        return self.given.samples
+
+    @property
+    def inputs(self) -> Reading | None:
+        return self.given.reading
 
     # ------------------------------------------------------------ the operations
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
-        self._busy = True
+        self.busy = True
         try:
             with torch.no_grad():
                 yield
         finally:
-            self._busy = False
+            self.busy = False
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one torch function and record it; inside an opaque activation module only its own outcome counts."""
         name = args[1].name if function is applied else operation_name(function)
-        if self._busy or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
+        if self.busy or not torch.is_grad_enabled() or (self._stack and self._stack[-1].opaque):
             return function(*args, **kwargs)
         if name in PLUMBING:
             return self._plumb(name, function, args, kwargs)
@@ -199,7 +202,7 @@ class Trace:
 
     def _forget(self, spelling: Spelling) -> None:
         """The calls that an activation or a normalisation is spelled with are no sites of their own."""
-        inside = {self._by_edge.pop(Edge(*place), None) for place in spelling.inside}
+        inside = {self.by_edge.pop(Edge(*place), None) for place in spelling.inside}
         self.operations = [o for o in self.operations if o not in inside]
 
     def _is_constant(self, args: tuple[Any, ...]) -> bool:
@@ -216,7 +219,7 @@ class Trace:
             and tensor.is_floating_point()
             and tensor.grad_fn is not None
             and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # pyright: ignore
-            and Edge(tensor.grad_fn, tensor.output_nr) not in self._by_edge
+            and Edge(tensor.grad_fn, tensor.output_nr) not in self.by_edge
         )
 
     def _site(self, name: str, effect: Effect) -> Site:
@@ -232,10 +235,10 @@ class Trace:
         tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and self._taking_part(t)]
         edges = tuple(Edge(t.grad_fn, t.output_nr) for t in tensors)
         forward = merged([Reading(*statistics(t)) for t in tensors])
-        operation = Operation(site, edges, forward, *(measured or ()))
+        operation = Operation(site, edges, forward, *(measured or (None, None)))
         self.operations.append(operation)
         for edge in edges:
-            self._by_edge[edge] = operation
+            self.by_edge[edge] = operation
             self._channels_first[edge] = self._is_channels_first(site, edge)
 
     def _is_channels_first(self, site: Site, edge: Edge) -> bool:
@@ -252,6 +255,23 @@ class Trace:
     def _note(self, reason: str) -> None:
         path = self._stack[-1].path if self._stack else ""
         self.not_observed.setdefault(path or "forward", NotObserved(path or "forward", reason))
+
+
+@dataclass(eq=False)
+class Inputs:
+    """The first floating point tensor that goes into a module, and the number of samples in a pass."""
+
+    samples: int = 0
+    reading: Reading | None = None
+
+    def note(self, args: tuple[Any, ...]) -> None:
+        if self.reading is not None:
+            return
+        tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.ndim]
+        if tensors:
+            self.samples = tensors[0].shape[0]
+            floating = [t for t in tensors if t.is_floating_point()]
+            self.reading = Reading(*statistics(floating[0])) if floating else None
 
 
 class _Activity(NamedTuple):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from typing import Any
 
 from undertow.foundation import EFFECTS, Effect, UnknownNameError
 from undertow.record.reading import Reading, Slope
@@ -52,12 +53,32 @@ class Entry:
         return math.prod(getattr(self, effect) for effect in EFFECTS)
 
 
-@dataclass(frozen=True)
 class Ledger:
-    """The entries of one backward pass, in the order of the forward pass."""
+    """The entries of one backward pass, in the order of the forward pass.
 
-    entries: tuple[Entry, ...]
-    step: int = 0
+    `entries` may be a function that makes them: it is called at the first look, for few of a run's ledgers get one.
+    """
+
+    def __init__(self, entries: tuple[Entry, ...] | Callable[[], tuple[Entry, ...]], step: int = 0) -> None:
+        self._entries, self.step = entries, step
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        entries = self._entries() if callable(self._entries) else self._entries
+        self._entries = entries
+        return entries
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ledger) and (self.entries, self.step) == (other.entries, other.step)
+
+    def __hash__(self) -> int:
+        return hash((self.entries, self.step))
+
+    def __repr__(self) -> str:
+        return f"Ledger(entries={self.entries!r}, step={self.step})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Ledger, (self.entries, self.step)
 
     @cached_property
     def path(self) -> tuple[Entry, ...]:
