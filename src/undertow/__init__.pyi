@@ -12,6 +12,7 @@ from .cures import cure as cure
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import Finding as Finding
 from .diagnosis import examine as examine
+from .diagnosis import load as load
 from .diagnosis import watch as watch
 from .foundation import UndertowError as UndertowError
 from .probe import Ledger as Ledger

@@ -10,4 +10,6 @@ from undertow.diagnosis.rule import all_rules as all_rules
 from undertow.diagnosis.run import Run as Run
 from undertow.diagnosis.run import examine as examine
 from undertow.diagnosis.run import watch as watch
+from undertow.diagnosis.saved import SavedRun as SavedRun
+from undertow.diagnosis.saved import load as load
 from undertow.record import NotObserved as NotObserved

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from undertow.diagnosis.finding import Diagnosis
 from undertow.diagnosis.judge import judge
 from undertow.foundation import InputError
 from undertow.probe import Observer, measure
+from undertow.probe.describe import describe
 from undertow.record import LossReading, Recording
+from undertow.record.runfile import RunFile
 
 
 class Run:
     """A training run under observation; use it as a context manager around the user's own loop."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer, file: RunFile | None = None) -> None:
+        self._observer, self._file = observer, file
+        if file is not None:
+            file.follow(observer.recording, describe(observer.model))
 
     @property
     def recording(self) -> Recording:
         return self._observer.recording
+
+    @property
+    def path(self) -> Path | None:
+        """Where the run file is: the path that was asked for, or a numbered one where a file was there already."""
+        return self._file.path if self._file else None
 
     def __enter__(self) -> Run:
         return self
@@ -37,15 +50,24 @@ class Run:
         self.recording.add(LossReading(self._observer.step, value))
 
     def close(self) -> None:
-        """Take every hook off; the model is as it was before."""
+        """Take every hook off, and finish the run file; the model is as it was before."""
         self._observer.close()
+        if self._file is not None:
+            self._file.follow(self.recording, describe(self._observer.model))  # lazy modules know their shapes now
+            self._file.close()
 
     def diagnose(self) -> Diagnosis:
         """What the run shows so far.  Raises NothingObservedError where no backward pass was seen."""
         return judge(self.recording)
 
 
-def watch(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, budget: float | None = 0.02) -> Run:
+def watch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    budget: float | None = 0.02,
+    path: str | PathLike[str] | None = None,
+) -> Run:
     """Observe a training loop, which stays as it is.
 
     ::
@@ -64,6 +86,10 @@ def watch(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, b
     budget:
         Share of the run's time that whole measurements may cost: the first five steps are always measured, later ones
         as often as the budget allows.  None measures every step.
+    path:
+        The run file to write while the run lasts, such as ``run.undertow`` (`undertow.load` reads it, also after the
+        process was killed).  A file that is there stays: the new one is then ``run-2.undertow``, see `Run.path`.  Of
+        several ranks the first writes it.
 
     Raises
     ------
@@ -71,10 +97,28 @@ def watch(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, b
         No parameters, or all of them frozen.
     InputError
         A budget outside 0 … 1.
+    OutputError
+        The run file can't be made.
     """
     if budget is not None and not 0 <= budget <= 1:
         raise InputError(f"budget={budget!r}", "a share of the run's time between 0 and 1, or None", "budget=0.02")
-    return Run(Observer(model, optimizer, budget))
+    observer = Observer(model, optimizer, budget)
+    if path is None or not _is_first():
+        return Run(observer)
+    try:
+        file = RunFile(path)
+    except BaseException:
+        observer.close()
+        raise
+    observer.recording.sinks.append(file)
+    return Run(observer, file)
+
+
+def _is_first() -> bool:
+    """Whether this is the first of the ranks; the launcher tells before torch.distributed is set up."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
+    return os.environ.get("RANK", "0") == "0"
 
 
 def examine(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Diagnosis:
