@@ -21,7 +21,7 @@ from torch import nn
 from undertow.diagnosis import Diagnosis, Evidence, examine
 from undertow.foundation import InputError, OutputError, language
 from undertow.probe.graph import sigmoid_chain
-from undertow.record import NotObserved
+from undertow.record import Ledger, NotObserved
 from undertow.report import compose, ledger_table, print_document, verdict_table
 from undertow.report.document import (
     Bar,
@@ -197,7 +197,7 @@ def test_ledger_table_has_a_row_a_layer_and_the_product(ledger) -> None:
 def test_ledger_table_shows_other_factors_only_where_there_are_some(ledger) -> None:
     entries = list(ledger.entries)
     entries[3] = replace(entries[3], branching=1.2)
-    titles = [c.title for c in ledger_table(replace(ledger, entries=tuple(entries))).columns]
+    titles = [c.title for c in ledger_table(Ledger(tuple(entries))).columns]
     assert titles[-1] == "branching"
     assert "normalisation" not in titles
 
@@ -241,7 +241,7 @@ def test_a_diagnosis_becomes_a_document(ledger, code: str) -> None:
 
 
 def test_a_run_shows_its_first_and_last_ledger(ledger, ledger_of) -> None:
-    made = compose.diagnosis_document(Diagnosis((), replace(ledger_of(slope=0.5), step=9), ledger))
+    made = compose.diagnosis_document(Diagnosis((), Ledger(ledger_of(slope=0.5).entries, 9), ledger))
     figure = next(b for b in made.blocks if isinstance(b, Figure))
     assert "step 0" in figure.svg
     assert "step 9" in figure.svg

@@ -12,6 +12,7 @@ from undertow.foundation.numbers import share, written
 from undertow.record import Entry, Ledger
 from undertow.report import document as tree
 from undertow.report.document import Block, Card, Cell, Column, Document, EvidenceRow, Number, Row, Table, Text
+from undertow.report.training import approach_table, sections
 
 _MOST_ROWS = 40
 """A longer ledger is thinned: its ends tell the story, and the product stays that of all layers."""
@@ -164,7 +165,15 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
     seen = say("report.seen", steps=diagnosis.steps, measured=diagnosis.measured)
     cost = say("report.overhead", share=share(diagnosis.overhead, 1)) if diagnosis.overhead is not None else ""
     blocks: list[Block] = [tree.Heading(say("report.section.findings"))]
-    blocks += map(finding_card, diagnosis.findings)
+    recording = diagnosis.recording
+    for finding in diagnosis.findings:
+        blocks.append(finding_card(finding))
+        came = (
+            approach_table(recording, finding.step)
+            if recording and finding.kind in ("nonfinite", "exploding")
+            else None
+        )
+        blocks += [came] if came else []
     if diagnosis.healthy:
         blocks.append(tree.Callout(say("report.healthy"), "good"))
     if diagnosis.ledger.path:
@@ -173,6 +182,8 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
             svg = depth_profile(_ledgers(diagnosis))
             blocks.append(tree.Figure(svg, say("report.depth_caption"), say("report.depth_alt")))
         blocks.append(ledger_table(diagnosis.ledger))
+    if recording is not None:
+        blocks += sections(recording)
     if diagnosis.not_observed:
         blocks += [tree.Heading(say("report.section.not_observed")), _not_observed(diagnosis)]
     subtitle = " ".join(filter(None, (seen, cost)))
