@@ -116,7 +116,7 @@ def compare(ledger: Ledger, true: Truth) -> Comparison:
             unknown.append(entry.site.name)
             continue
         taken.add(found)
-        position = found
+        position = found + 1
         off = relative(entry.backward_rms, calls[found].backward)
         if off > error:
             error, worst = off, entry.site.name

@@ -1,7 +1,5 @@
 """An activation of this package is seen however a model uses it: as a layer, or called by itself in forward."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -77,51 +75,3 @@ def test_an_activation_module_that_takes_a_keyword_or_works_in_place_is_seen_by_
         ledger = ut.examine(model, batch, nn.functional.cross_entropy).ledger
         assert [e.site.effect for e in ledger] == ["weights", "activation", "weights"]
         assert [e.slope.activation for e in ledger if e.slope is not None] == [seen]
-
-
-SPELLED = {
-    "swish": lambda x: x * torch.sigmoid(x),
-    "quick_gelu": lambda x: torch.sigmoid(1.702 * x) * x,
-    "gelu": lambda x: x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))),
-    "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-    "mish": lambda x: x.mul(torch.tanh(nn.functional.softplus(x))),
-    "hardswish": lambda x: x * nn.functional.relu6(x + 3) / 6,
-    "softsign": lambda x: x / (1 + x.abs()),
-}
-
-
-class Spelled(nn.Module):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.first, self.last, self.name = nn.Linear(8, 8), nn.Linear(8, 3), name
-
-    def forward(self, x):
-        return self.last(SPELLED[self.name](self.first(x)))
-
-
-@pytest.mark.parametrize("name", SPELLED)
-def test_an_activation_spelled_out_in_several_calls_is_one_site_with_its_slope(name):
-    torch.manual_seed(0)
-    model = Spelled(name)
-    whole = nn.Sequential(model.first, ut.activation(name).layer(), model.last)
-    batch = torch.randn(16, 8), torch.randint(3, (16,))
-    one, other = (ut.examine(m, batch, nn.functional.cross_entropy).ledger.entries for m in (whole, model))
-    assert [e.site.effect for e in other] == ["weights", "activation", "weights"]
-    assert other[1].site.name == f"forward:{name}#0"
-    assert other[1].slope is not None
-    assert (other[1].slope.activation, other[1].slope.mean) == (name, pytest.approx(one[1].slope.mean, rel=1e-5))
-    assert [e.factor for e in other] == pytest.approx([e.factor for e in one], rel=1e-5)
-
-
-def test_a_gate_of_another_signal_is_no_activation_of_one():
-    class Gate(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.gate, self.last = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
-
-        def forward(self, x):
-            return self.last(self.first(x) * torch.sigmoid(self.gate(x)))
-
-    batch = torch.randn(16, 8), torch.randint(3, (16,))
-    ledger = ut.examine(Gate(), batch, nn.functional.cross_entropy).ledger
-    assert [e.site.operation for e in ledger] == ["linear", "linear", "sigmoid", "mul", "linear"]

@@ -24,9 +24,20 @@ def flow(ledger: Ledger) -> float:
 
 
 def _resizing(ledger: Ledger) -> float:
-    """The factor of the operations that change the number of values; a product with a number does not, and counts."""
-    pairs = zip(ledger.path, ledger.path[1:], strict=False)
-    return math.prod(e.other for before, e in pairs if e.forward.count != before.forward.count)
+    """The factor of the operations that change the number of values; a product with a number does not, and counts.
+
+    So does a detour that comes back to the number that it left with: attention's scores, a gate of pooled values.
+    """
+    left: list[tuple[int, int, float]] = []
+    for before, entry in zip(ledger.path, ledger.path[1:], strict=False):
+        had, has = before.forward.count, entry.forward.count
+        if had == has or entry.site.effect == "weights":
+            continue
+        back = next(
+            (i for i, (start, end, _) in enumerate(left) if start == has and (end < start) == (had < has)), None
+        )
+        left = [*left, (had, has, entry.other)] if back is None else left[:back]
+    return math.prod(factor for *_, factor in left)
 
 
 def layers(ledger: Ledger) -> int:

@@ -19,7 +19,8 @@ from undertow.activations import Activation, applied, recognise
 from undertow.foundation import Effect
 from undertow.native import statistics
 from undertow.probe.entries import Edge, merged
-from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, is_weight, operation_name
+from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
+from undertow.probe.prepared import Prepared
 from undertow.probe.slopes import Measured, Slopes
 from undertow.probe.spelled import CASTS, Spelled, Spelling, Step
 from undertow.record import NotObserved, Reading, Site, Slope
@@ -59,12 +60,15 @@ class Frame:
     opaque: Activation | None = None
     operations: int = 0
     held: bool = True
+    prepares: bool = False
+    """Whether it computes a weight."""
 
     @property
     def owns_its_operation(self) -> bool:
         """Whether the operation seen is what the module is for: nn.Linear and its like, not a user's own forward."""
         of_torch = type(self.module).__module__.startswith("torch.nn")
-        return self.held and of_torch and not any(True for _ in self.module.children())
+        leaf = all(name == "parametrizations" for name, _ in self.module.named_children())
+        return self.held and of_torch and leaf
 
 
 @dataclass(eq=False)
@@ -87,7 +91,7 @@ class Trace:
         self._calls: Counter[str] = Counter()
         self.by_edge: dict[Edge, Operation] = {}
         self._channels_first: dict[Edge, bool] = {}
-        self._constant: set[Edge] = set()
+        self._prepared = Prepared()
         self._spelled = Spelled(self.slopes.spellings)
         self.busy = False
 
@@ -113,7 +117,8 @@ class Trace:
         opaque = None if type(module).__module__.startswith("torch.nn") else recognise(module)
         if not args or getattr(module, "inplace", False):  # its input is not at hand afterwards, or overwritten
             opaque = None
-        self._stack.append(Frame(path, module, self._calls[path], opaque, held=held))
+        prepares = Prepared.by(module) or bool(self._stack and self._stack[-1].prepares)
+        self._stack.append(Frame(path, module, self._calls[path], opaque, held=held, prepares=prepares))
         self._calls[path] += held
         self.given.note(args)
         if len(self._stack) == 1:
@@ -157,15 +162,27 @@ class Trace:
             return function(*args, **kwargs)
         if name in PLUMBING:
             return self._plumb(name, function, args, kwargs)
-        if self.guard(self._is_constant)(args):
+        if torch._C._are_functorch_transforms_active():
+            self.guard(self._note)("torch.func: what a transform (vmap, grad) runs has no place in autograd's graph")
+            return function(*args, **kwargs)
+        if self.guard(self._is_prepared)(name, function, args, kwargs):
             output = function(*args, **kwargs)
-            self.guard(self._keep_constant)(output)
+            self.guard(self._prepared.keep)(output)
             return output
         seen = self.guard(self._before_call)(name, function, args, kwargs)
         output = function(*args, **kwargs)
         if seen is not None:
             self.guard(self._after_call)(output, seen)
         return output
+
+    def _is_prepared(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        frame = self._stack[-1] if self._stack else None
+        if frame is None:
+            return self._prepared.is_one(args, name, in_layer=False)
+        return frame.prepares or (
+            self._prepared.is_one(args, name, frame.owns_its_operation)
+            and self.slopes.recognise(function, args, kwargs) is None
+        )
 
     def _plumb(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """No site; but a spelling may go through a cast."""
@@ -204,14 +221,6 @@ class Trace:
         """The calls that an activation or a normalisation is spelled with are no sites of their own."""
         inside = {self.by_edge.pop(Edge(*place), None) for place in spelling.inside}
         self.operations = [o for o in self.operations if o not in inside]
-
-    def _is_constant(self, args: tuple[Any, ...]) -> bool:
-        """Whether only parameters go in: a weight being prepared (weight norm, a temperature), no signal."""
-        tensors = [a for a in args if isinstance(a, Tensor)]
-        return bool(tensors) and all(is_weight(t) or Edge(t.grad_fn, t.output_nr) in self._constant for t in tensors)
-
-    def _keep_constant(self, output: Any) -> None:
-        self._constant |= {Edge(t.grad_fn, t.output_nr) for t in tree_leaves(output) if isinstance(t, Tensor)}
 
     def _taking_part(self, tensor: Tensor) -> bool:
         return (
