@@ -11,7 +11,7 @@ FINE, FINDINGS, WRONG_USE, PROGRAM_FAILED = 0, 1, 2, 3
 """Exit codes: nothing above a note; findings; wrong use, or a fault of undertow's own; the user's program failed."""
 PASSING_ON = {"run", "check"}
 """Commands that run a program, whose arguments are its own."""
-VALUED = {"--lang", "--budget", "-o", "--output"}
+VALUED = {"--lang", "--budget", "-o", "--output", "--steps"}
 """Options that may stand before the program and are followed by a value."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

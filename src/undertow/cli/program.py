@@ -89,8 +89,11 @@ class Prepared:
     """Compiles it: a SyntaxError is the user's."""
     main: ModuleType
 
-    def run(self) -> int:
-        """Runs it as `__main__`; the exit status that Python would have, after the traceback that it would print."""
+    def run(self, ending: tuple[type[BaseException], ...] = ()) -> int:
+        """Runs it as `__main__`; the exit status that Python would have, after the traceback that it would print.
+
+        The exceptions `ending` end it as its last line does.
+        """
         sys.modules["__main__"] = self.main
         code = None
         try:
@@ -98,6 +101,8 @@ class Prepared:
             exec(code, self.main.__dict__)
         except SystemExit as stop:
             return _status(stop)
+        except ending:
+            return FINE
         except BaseException as error:
             _clean(error, code)
             sys.excepthook(type(error), error, error.__traceback__)

@@ -16,6 +16,8 @@ class Watching:
 
     def __init__(self, program: str, budget: float | None) -> None:
         self.process = os.getpid()
+        self.measured = 0
+        """Steps that were measured whole, once it has ended."""
         self._program, self._budget = program, budget
         self._out = sys.stderr
         self._discovery: Any = None
@@ -56,6 +58,7 @@ class Watching:
                 print(say("run.nothing.no_torch", program=self._program), file=self._out, flush=True)
             return False
         recordings = self._discovery.close()
+        self.measured = sum(len(r.snapshots) for r in recordings)
         self._failure = self._failure or self._discovery.failure
         if _rank() != 0:
             return False

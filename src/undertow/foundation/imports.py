@@ -44,9 +44,11 @@ class _Finder:
         return spec
 
     def _telling(self, loader: Any) -> Callable[[ModuleType], None]:
+        run = loader.exec_module  # its own, or that of another who waits for the same module
+
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module
-            loader.exec_module(module)
+            loader.__dict__.pop("exec_module", None)
+            run(module)
             self.call()
 
         return exec_module
