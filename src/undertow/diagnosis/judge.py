@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from undertow.diagnosis.finding import Diagnosis, Finding
 from undertow.diagnosis.rule import all_rules
 from undertow.foundation import NothingObservedError
@@ -19,7 +21,8 @@ def judge(recording: Recording) -> Diagnosis:
             "at least one step of: model(inputs) in training mode, loss.backward(), optimizer.step()",
             "put the training loop inside `with ut.watch(model) as run:`, after model.train()",
         )
-    findings = [f for rule in all_rules() for f in rule.check(recording)]
+    judged = without_skipped(recording)
+    findings = [f for rule in all_rules() for f in rule.check(judged)]
     return Diagnosis(
         findings=tuple(sorted(root_causes(findings), key=lambda f: (ORDER[f.severity], f.step))),
         ledger=recording.snapshots[-1].ledger,
@@ -29,6 +32,28 @@ def judge(recording: Recording) -> Diagnosis:
         measured=recording.steps_measured,
         overhead=recording.overhead,
         losses=tuple(reading.value for reading in recording.losses),
+        recording=recording,
+    )
+
+
+def without_skipped(recording: Recording) -> Recording:
+    """The recording as rules see it: without the steps that updated nothing.
+
+    A loss scaler skips steps until it has found its scale, and a loop may leave out a batch: both train on.  Where
+    most of the last half of the run is skipped nothing trains, and the steps count as those of any other run.
+    """
+    skipped = recording.skipped
+    if not skipped:
+        return recording
+    late = [s.skipped for s in recording.steps if s.step >= recording.last_step / 2]
+    snapshots = [s for s in recording.snapshots if s.step not in skipped]
+    if 2 * sum(late) > len(late):
+        return replace(recording, steps=[replace(s, skipped=False) for s in recording.steps], sinks=[])
+    return replace(
+        recording,
+        steps=[s for s in recording.steps if not s.skipped],
+        snapshots=snapshots or recording.snapshots,
+        sinks=[],
     )
 
 

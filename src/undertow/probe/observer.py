@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from undertow.native import statistics
-from undertow.probe.account import Account
 from undertow.probe.budget import Budget
-from undertow.probe.clock import Clock
-from undertow.probe.gradients import total_norm
+from undertow.probe.clock import Clock, parameters
+from undertow.probe.deep import DeepStep
+from undertow.probe.gradients import Gradients, Late, Marks
+from undertow.probe.names import named_parameters
 from undertow.probe.objective import check_trainable
+from undertow.probe.received import Iteration, Received
+from undertow.probe.scaler import only_scaler, scale_of, stepping_scaler
+from undertow.probe.states import States, tied
 from undertow.probe.tap import ForwardTap
-from undertow.probe.updates import Updates
-from undertow.record import NotObserved, ParameterReading, Reading, Recording, Sink, Snapshot, Stage, StepReading
+from undertow.probe.updates import Weights
+from undertow.record import NotObserved, Recording, Sink, Snapshot, Stage, StepReading
 
 ALARMED = 2
 """After a gradient that is not finite, this many steps are measured whole."""
+LEARN = 1.5
+"""The model's parameters are looked at anew each time that the number of steps has grown by half."""
+FORWARDS = 16
+"""So many forward passes of a step are traced, while no backward pass has gone through them."""
 
 
 class Observer:
     """Watches `model` until `close()`; what was seen is in `recording`.
 
     A step is *deep* where its forward and backward pass are measured whole; only then are there hooks on the model.
-    Every other step costs one norm of the gradients.
+    Every other step costs one reading of the gradients.  Steps of several optimizers that follow each other without a
+    pass between them are one step of the recording.
 
     Parameters
     ----------
@@ -54,26 +66,40 @@ class Observer:
     ) -> None:
         check_trainable(model)
         self.model = model
-        self.recording = Recording(name=name, sinks=list(sinks))
+        self.recording = Recording(name=name, sinks=list(sinks), tied=tied(model))
         self.budget = Budget(budget)
         self.failure: Exception | None = None
-        self.step = 0
-        self._optimizers: list[Optimizer] = []
-        self._passes = 0
+        self._only = optimizer
+        self._optimizers: list[Optimizer | None] = []
+        """Those that have stepped, by their number; None stands for something that is no optimizer of torch."""
+        self._scaler: GradScaler | None = None
+        self._states = States(self.recording)
         self._alarms = 0
-        self._updates: Updates | None = None
-        self._weights: dict[str, Reading] = {}
-        self._gradients: dict[str, Reading] = {}
-        self._read = False
-        self._tap = ForwardTap(model, lambda: self.model.training, self._guard)
+        self._learnt = -1
+        self._usual_passes = 1
+        self._uncounted = self._drops = False
+        self._late: deque[tuple[int, Callable[[], None]]] = deque()
+        self._marks, self._changed_late, self._weights = Marks(()), Late(()), None
+        self._stepping: Optimizer | None = None
+        self._received: Received | None = None
+        self._next_deep: bool | None = None
+        self._before: Iteration | None = None
+        """The last iteration, while nothing but steps has followed it."""
+        self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
         self._clock = Clock(model, optimizer, self, self._guard)
-        self._begin()
+        self._note_parallel()
+        self._start(0, self.budget.wants(0))
+
+    @property
+    def step(self) -> int:
+        """The number of the step that is under way."""
+        return self._now.number + bool(self._now.stepped)
 
     def close(self) -> None:
         """Takes every hook off; the model is as it was."""
         self._clock.close()
         self._tap.disarm()
-        self._guard(self._collect)()
+        self._guard(self._end)()
         for account in self._tap.take():  # after an error of ours there may be some left
             account.close()
         self.recording.overhead = self.budget.overhead
@@ -97,84 +123,284 @@ class Observer:
 
         return guarded
 
-    # ------------------------------------------------------------ one step, from its first forward pass on
+    # ------------------------------------------------------------ an iteration
 
-    def _begin(self) -> None:
-        """Decides about the step that comes, before its forward pass."""
-        self._passes, self._read, self._updates = 0, False, None
-        self._weights, self._gradients = {}, {}
-        self.deep = self.budget.wants(self.step) or self._alarms > 0
-        if self.deep:
+    def _start(self, number: int, deep: bool) -> None:
+        """Before its first forward pass, or as soon as it is seen that the one before is over."""
+        self._now = Iteration(number, DeepStep() if deep else None)
+        self._tap.begin_step()
+        self._next_deep = None
+        if deep and number >= LEARN * self._learnt:
+            self.look_around()
+        if self._stepping is not None:  # in the closure of an optimizer's step
+            self._received = None
+            self._before_change()
+        self._arm(deep)
+
+    def _arm(self, deep: bool) -> None:
+        if deep or None in self._optimizers:  # without an optimizer's hooks, a step is seen at the next forward pass
             self._tap.arm()
         else:
             self._tap.disarm()
 
-    def backward_ended(self) -> None:
-        self._passes += 1
+    def look_around(self) -> None:
+        """Looks at the parameters that the model has now, and at which of them a backward pass reaches."""
+        self._learnt = self._now.number
+        self._named = [(name, p) for name, p in named_parameters(self.model) if not is_lazy(p) and p.numel()]
+        self._trained = [(name, p) for name, p in self._named if p.requires_grad]
+        held = (p for o in self._optimizers if o is not None for p in parameters(o))
+        self._all = list({id(p): p for p in (*(p for _, p in self._trained), *held)}.values())
+        self._on_host = all(p.is_cpu for p in self._all)
+        self._clock.learn()
+
+    def _prepare(self) -> None:
+        """The iteration has had its first step: decides about the next one, whose forward pass may come at once."""
+        now = self._now.number
+        while self._late and self._late[0][0] < now:
+            self._late.popleft()[1]()
+        self.budget.stepped(now)
+        self._next_deep = self.budget.wants(now + 1) or self._alarms > 0
+        self._alarms = max(self._alarms - 1, 0)
+        self._arm(self._next_deep)
+
+    def _finish(self) -> None:
+        """Something other than a step has followed a step, or no other step is due."""
+        now = self._now
+        self._skipped(now)
+        if now.stepped:
+            self._usual_passes = max(now.passes, 1)
+        if self._next_deep is None:
+            self._prepare()
+        self._collect(now)
+        self._clock.settle()
+        self._before = now
+        self._start(now.number + 1, bool(self._next_deep))
+
+    def _end(self) -> None:
+        if self._stepped_by_hand():
+            self._step_by_hand()
+        if self._now.deep is not None and (self._stepping is not None or not self.recording.steps):
+            self._collect(self._now)  # a step that failed, or passes without any
+        while self._late:
+            self._late.popleft()[1]()
+        self._scaler = None
+
+    def _defer(self, call: Callable[[], None]) -> None:
+        """Numbers that a GPU still computes are read in the next step, which does not wait for them then."""
+        if self._on_host:
+            call()
+        else:
+            self._late.append((self._now.number, call))
+
+    # ------------------------------------------------------------ what happens in the loop
+
+    def _wanted(self) -> bool:
+        """A forward pass of the model begins; whether to trace it."""
+        if torch._C._current_graph_task_id() != -1:  # a checkpoint computes it again
+            return False
+        self._before = None
+        if self._now.stepped:
+            self._finish()
+        elif self._stepped_by_hand():
+            self._step_by_hand()
+        return self._now.deep is not None and self.model.training and len(self._tap.accounts) < FORWARDS
+
+    def _has_ledger(self) -> bool:
+        """Whether the step has a ledger already, so that a further pass tells no more than its units."""
+        account = self._now.deep and self._now.deep.account
+        return account is not None and not account.differentiated and not self._drops
+
+    def backward_begins(self, parameter: Tensor) -> None:
+        self._before = None
+        stepped = bool(self._now.stepped) or self._now.number > 0
+        if self._now.stepped:
+            self._finish()
+        elif self._stepped_by_hand():
+            self._step_by_hand()
+        elif self._now.passes and self._stepping is None and self._marks.dropped(parameter):
+            self._drop()
+        if stepped and not self._now.passes:
+            self._now.carried = self._marks.added(parameter)
+
+    def backward_ended(self, task: int | None) -> None:
+        now = self._now
+        now.passes += 1
+        if now.deep is not None:
+            accounts = self._tap.take()
+            gone_through = [a for a in accounts if a.seal(task)]
+            self._tap.accounts += [a for a in accounts if a not in gone_through]
+            now.deep.add(gone_through)
+        if now.deep is not None or now.passes >= self._usual_passes:
+            now.end = Gradients(self._all, scale_of(self._scaler))
+        now.changed_late = now.changed_late or (now.passes == 1 and self._changed_late.changed())
+        self._mark()
+        if self._only is None and not any(self._optimizers):
+            self._weights = Weights(self._all)
+            if now.deep is not None:
+                now.deep.before_step(self._trained)
 
     def before_step(self, optimizer: Optimizer) -> None:
-        if self.deep:
-            self._updates = Updates(self.model)
-            self._weights = {name: Reading(*statistics(p)) for name, p in self._trained()}
-        if self._passes:  # else the optimizer was given a closure, which will compute the gradients
-            self._read_gradients(optimizer)
+        if optimizer in self._now.stepped:
+            self._finish()
+        self._stepping, self._received = optimizer, None
+        self._passes_before = self._now.passes
+        self._before_change()
+        iteration = self._iteration_of(optimizer)
+        if iteration.passes:  # else it was given a closure, which will compute the gradients
+            self._received = self._receive(iteration, optimizer)
 
     def after_step(self, optimizer: Optimizer) -> None:
-        if not self._read:
-            self._read_gradients(optimizer)
-        self._collect()
-        self.budget.stepped(self.step)
-        self.step += 1
-        self._begin()
+        self._stepping = None
+        received = self._received
+        if received is None or self._now.passes > self._passes_before:
+            received = self._receive(self._iteration_of(optimizer), optimizer)
+        self._received = None
+        iteration = received.iteration
+        iteration.stepped.append(optimizer)
+        if iteration.deep is not None and iteration is self._now:
+            iteration.deep.after_step(received.held)
+        self._defer(partial(self._emit, received, self._number(optimizer)))
+        self._mark()
+        if iteration is not self._now:
+            return
+        if len(iteration.stepped) == 1:
+            self._prepare()
+        if not iteration.passes:  # no hook saw the pass that filled the gradients
+            self._clock.learn()
+        if iteration.deep is not None:
+            self._changed_late = Late(received.held)
+        if all(known in iteration.stepped for known in self._optimizers):
+            self._finish()
 
-    def _read_gradients(self, optimizer: Optimizer) -> None:
-        self._read = True
-        size = total_norm(optimizer)
-        rate = float(optimizer.param_groups[0]["lr"])
-        self.recording.add(StepReading(self.step, size, rate, self._number(optimizer), passes=self._passes))
-        if self.deep:
-            found = ((name, p.grad) for name, p in self._trained())
-            self._gradients = {name: Reading(*statistics(g)) for name, g in found if g is not None}
-        self._alarms = self._alarms - 1 if self._alarms else 0 if math.isfinite(size) else ALARMED
+    # ------------------------------------------------------------ steps
 
-    def _number(self, optimizer: Optimizer) -> int:
+    def _iteration_of(self, optimizer: Optimizer) -> Iteration:
+        """The present one; or the last, where this optimizer steps after others without a pass between them."""
+        before = self._before
+        late = before is not None and not self._now.passes and optimizer not in before.stepped
+        return before if late and before is not None else self._now
+
+    def _before_change(self) -> None:
+        if self._now.deep is not None:
+            self._now.deep.before_step(self._trained)
+
+    def _receive(self, iteration: Iteration, optimizer: Optimizer) -> Received:
+        scaler = stepping_scaler()
+        self._scaler = scaler or self._scaler
+        held = {id(p) for o in (*self._optimizers, optimizer) if o is not None for p in parameters(o)}
+        others = [p for _, p in self._trained if id(p) not in held] if iteration.deep is not None else []
+        twice = self._uncounted or (iteration.deep is not None and iteration.number == self._learnt)
+        return Received(iteration, optimizer, others, scaler, twice)
+
+    def _emit(self, received: Received, number: int) -> None:
+        reading, uncounted = received.reading(number)
+        self._uncounted = self._uncounted or uncounted
+        self._add(reading)
+
+    def _add(self, reading: StepReading) -> None:
+        self.recording.add(reading)
+        if not math.isfinite(reading.gradient_norm) and not reading.skipped:
+            self._alarms = ALARMED
+
+    def _number(self, optimizer: Optimizer | None) -> int:
         if optimizer not in self._optimizers:
             self._optimizers.append(optimizer)
-            self.recording.optimizers.append(type(optimizer).__name__)
+            self.recording.optimizers.append("unknown" if optimizer is None else type(optimizer).__name__)
+            self._learnt = -1  # it may hold other parameters
         return self._optimizers.index(optimizer)
 
-    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad and p.numel())
+    def _mark(self) -> None:
+        """Remembers the gradients by which the next pass will be judged."""
+        self._marks = Marks({id(p): p for p in (*self._clock.hooked, *self._all[:1], *self._all[-1:])}.values())
 
-    def _parameter_readings(self) -> dict[str, ParameterReading]:
-        updates = self._updates.readings(self.model) if self._updates else {}
-        return {
-            name: ParameterReading(weight, self._gradients.get(name), updates.get(name))
-            for name, weight in self._weights.items()
-        }
+    def _drop(self) -> None:
+        """The gradients of the passes so far were dropped: none of the optimizers will see them."""
+        now = self._now
+        if now.end is not None and not math.isfinite(now.end.norm(self._all)) and len(now.end.readings):
+            self._finish()
+        else:
+            self._drops = True
+            now.passes, now.end = 0, None
+            if now.deep is not None:
+                now.deep.forget_passes()
 
-    def _collect(self) -> None:
-        """Turns the passes since the last step into one snapshot: the ledger of the first, the units of all."""
-        accounts = self._tap.take()
-        for account in accounts:
-            account.close()
-            for note in account.trace.not_observed.values():
-                self.recording.add(note)
-        complete = [a for a in accounts if a.complete]
-        if not complete:
+    def _skipped(self, now: Iteration) -> None:
+        """Notes a step for each optimizer that did not make it, where its gradients are not finite."""
+        if now.end is None or (now.stepped and all(o in now.stepped for o in self._optimizers)):
             return
-        first = complete[0]
-        self.recording.add(
-            Snapshot(
-                self.step,
-                first.ledger(self.step),
-                sum(a.trace.samples for a in complete),
-                first.trace.inputs,
-                self._parameter_readings(),
-                _alive(complete),
-                Stage(passes=max(self._passes, 1)),
+        due = [o for o in self._optimizers or [self._only] if o not in now.stepped]
+        for optimizer in due:
+            held = self._all if optimizer is None else list(parameters(optimizer))
+            size = now.end.norm(held)
+            if math.isfinite(size) or not any(id(p) in now.end.readings for p in held):
+                continue
+            now.loss_scale = self._scale_before(now.end)
+            rate = float(optimizer.param_groups[0]["lr"]) if optimizer is not None else math.nan
+            number = self._optimizers.index(optimizer) if optimizer in self._optimizers else 0
+            self._add(
+                StepReading(
+                    now.number,
+                    size,
+                    rate,
+                    number,
+                    loss_scale=now.loss_scale,
+                    passes=now.passes,
+                    skipped=True,
+                    carried=now.carried,
+                )
             )
-        )
+
+    def _scale_before(self, end: Gradients) -> float:
+        if self._scaler is not None:
+            return end.scale
+        self._scaler = only_scaler()  # it has backed off since
+        return 1.0 if self._scaler is None else self._scaler.get_scale() / self._scaler.get_backoff_factor()
+
+    def _stepped_by_hand(self) -> bool:
+        """Whether something that is no optimizer of torch has changed the weights since their backward pass."""
+        weights = self._weights
+        return weights is not None and self._now.passes > 0 and not any(self._optimizers) and weights.moved()
+
+    def _step_by_hand(self) -> None:
+        now = self._now
+        end, number = now.end or Gradients(self._all), self._number(None)
+        now.stepped.append(None)
+        self._add(StepReading(now.number, end.norm(self._all), math.nan, number, passes=now.passes))
+        if now.deep is not None:
+            now.deep.received(end, self._all, lambda: 1.0)
+            now.deep.after_step(self._all)
+        self._finish()
+
+    # ------------------------------------------------------------ a measured step becomes a snapshot
+
+    def _collect(self, now: Iteration) -> None:
+        deep = now.deep
+        if deep is None:
+            return
+        rest = self._tap.take()
+        for account in rest:
+            account.close()
+        if deep.account is None:  # no parameter was reached: the user takes gradients with autograd.grad
+            deep.add(a for a in rest if a.seal(None))
+        for note in deep.notes.values():
+            self.recording.add(note)
+        self._defer(partial(self._snapshot, now, deep, self._named, list(self._optimizers)))
+
+    def _snapshot(
+        self, now: Iteration, deep: DeepStep, named: list[tuple[str, nn.Parameter]], optimizers: list[Optimizer | None]
+    ) -> None:
+        if now.stepped:
+            self._states.look(named, deep.gradients, optimizers)
+        ledger, inputs = deep.ledger(now.number), deep.inputs
+        if ledger is not None:
+            stage = Stage(now.loss_scale, max(now.passes, 1))
+            self.recording.add(Snapshot(now.number, ledger, deep.samples, inputs, deep.parameters(), deep.alive, stage))
+
+    def _note_parallel(self) -> None:
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+                reason = "its replicas run in threads of their own, which are not observed; parameters are"
+                self.recording.add(NotObserved(name or "DataParallel", reason))
 
     def _fail(self, error: Exception) -> None:
         self.failure = (
@@ -185,12 +411,3 @@ class Observer:
         )
         self.recording.add(NotObserved("undertow", message))
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-
-
-def _alive(accounts: list[Account]) -> dict[str, torch.Tensor]:
-    """Per activation site, the units that had f′ ≠ 0 for a sample of any pass."""
-    alive: dict[str, torch.Tensor] = {}
-    for name, mask in ((o.site.name, o.alive) for a in accounts for o in a.trace.operations):
-        if mask is not None:
-            alive[name] = alive[name] | mask if name in alive else mask
-    return alive

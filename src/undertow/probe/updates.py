@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Iterable, Mapping, Sequence
+from math import gcd
 
-from undertow.native import statistics
+import torch
+from torch import Tensor
+
+from undertow.native import Panel
+from undertow.probe.gradients import Panelled
+from undertow.probe.sharding import local
 from undertow.record import Reading
 
-MOST = 1 << 16
-"""A larger parameter is sampled, at even strides: its update's rms to within 1 %, for 256 KiB of memory."""
+MOST = 1 << 13
+"""A larger parameter is sampled: 8,192 values give the rms of the change to 1 % (one in √(2n), for normal values)."""
 
 
 class Updates:
-    """Keeps (samples of) the weights before a step and compares them afterwards."""
+    """Keeps (samples of) the weights before a step and compares them afterwards; a shard is compared as one."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.before = {name: _sample(p).clone() for name, p in model.named_parameters() if p.requires_grad}
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._before = {id(p): sample(p).clone() for p in parameters}
+        self._panel = Panel()
+        self._slots: dict[int, int] = {}
 
-    def readings(self, model: nn.Module) -> dict[str, Reading]:
-        """Per parameter, the reading of w(after) - w(before)."""
-        return {
-            name: Reading(*statistics(_sample(p) - self.before[name]))
-            for name, p in model.named_parameters()
-            if name in self.before and p.numel()
-        }
+    def stepped(self, parameters: Iterable[Tensor]) -> None:
+        """Takes the readings of w(after) - w(before) of the parameters that were stepped."""
+        for parameter in parameters:
+            before = self._before.get(id(parameter))
+            after = sample(parameter)
+            if before is not None and before.shape == after.shape:  # else it was resharded, or given other data
+                self._slots[id(parameter)] = self._panel.add_difference(after, before)
+
+    def readings(self) -> Mapping[int, Reading]:
+        """By the id of the parameter."""
+        return Panelled(self._panel, self._slots)
 
 
-def _sample(parameter: Tensor) -> Tensor:
-    values = parameter.detach().reshape(-1)
-    return values if len(values) <= MOST else values[:: -(-len(values) // MOST)]
+class Weights:
+    """Parameters at one moment, to see whether something other than an optimizer of torch has stepped them."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._versions = [p._version for p in parameters]
+        self._heads = self._beginnings()
+
+    def moved(self) -> bool:
+        """Whether any was written to; by value where the writing is not counted, as to `p.data`."""
+        if [p._version for p in self._parameters] != self._versions:
+            return True
+        pairs = zip(self._heads, self._beginnings(), strict=True)
+        return any(not torch.equal(before, now) for before, now in pairs)
+
+    def _beginnings(self) -> list[Tensor]:
+        ends = (*self._parameters[:HEADS], *self._parameters[-HEADS:])
+        return [local(p.detach()).reshape(-1)[:HEADS].clone() for p in ends]
+
+
+HEADS = 8
+"""So many values of so many of the first and the last parameters are compared."""
+
+
+def sample(parameter: Tensor) -> Tensor:
+    """Its values, or so many of them at even strides; all columns of a matrix are among them."""
+    values = local(parameter.detach())
+    if values.is_complex():
+        values = torch.view_as_real(values)
+    width = values.shape[-1] if values.ndim > 1 else 1
+    values = values.reshape(-1)
+    if len(values) <= MOST:
+        return values
+    stride = -(-len(values) // MOST)
+    while gcd(stride, width) > 1:
+        stride += 1
+    return values[::stride]

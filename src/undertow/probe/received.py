@@ -1,0 +1,97 @@
+"""The gradient as an optimizer receives it, beside what the backward pass had left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from undertow.probe.clock import parameters
+from undertow.probe.deep import DeepStep
+from undertow.probe.gradients import Gradients
+from undertow.probe.scaler import scale_of
+from undertow.record import StepReading
+
+ALIKE = 1e-4
+"""Two norms of one gradient differ by less, whatever the order of summation and the rounding of an unscaled one."""
+
+
+@dataclass(eq=False)
+class Iteration:
+    """From the first forward pass to the last of the optimizers' steps that follow each other."""
+
+    number: int
+    deep: DeepStep | None
+    passes: int = 0
+    """Whose gradients are in the parameters now."""
+    end: Gradients | None = None
+    """At the end of the last pass, where they were read then."""
+    stepped: list[Optimizer | None] = field(default_factory=list)
+    carried: bool = False
+    changed_late: bool = False
+    loss_scale: float = 1.0
+
+
+class Received:
+    """One optimizer's gradients at its step; its numbers are read by `reading`."""
+
+    def __init__(
+        self,
+        iteration: Iteration,
+        optimizer: Optimizer,
+        others: Sequence[Tensor],
+        scaler: GradScaler | None,
+        twice: bool,
+    ) -> None:
+        """`others` are parameters that are looked at too, `twice` asks to read gradients that seem unchanged."""
+        self.iteration, self.optimizer = iteration, optimizer
+        self.held = list(parameters(optimizer))
+        self.rate = float(optimizer.param_groups[0]["lr"]) if optimizer.param_groups else math.nan
+        left = getattr(optimizer, "grad_scale", None)  # which a fused optimizer will divide by itself
+        self._left = left is not None
+        self._scaled = scaler is not None or self._left
+        end = iteration.end
+        self.changed = end is None or not end.same(self.held)
+        if self.changed or twice or self._scaled:
+            scale = left if self._left else scale_of(scaler)
+            found_inf = getattr(optimizer, "found_inf", None)
+            self.gradients = Gradients([*self.held, *others], scale, found_inf)
+        else:
+            assert end is not None
+            self.gradients = end
+        if iteration.deep is not None:
+            iteration.deep.received(self.gradients, [*self.held, *others], self._divisor)
+
+    def _divisor(self) -> float:
+        """What the gradients are still to be divided by."""
+        return self.gradients.scale if self._left else 1.0
+
+    def reading(self, number: int) -> tuple[StepReading, bool]:
+        """The reading of the step by the optimizer of this number, and whether gradients were changed uncounted."""
+        iteration, gradients, end = self.iteration, self.gradients, self.iteration.end
+        scale = gradients.scale if self._scaled else 1.0
+        norm = gradients.norm(self.held) / self._divisor()
+        before = None
+        uncounted = False
+        if end is not None and end is not gradients:
+            before = end.norm(self.held) / scale
+            uncounted = not self.changed and abs(norm - before) > ALIKE * before
+            if not (self.changed or uncounted):
+                before = None
+        iteration.loss_scale = scale
+        return StepReading(
+            iteration.number,
+            norm,
+            self.rate,
+            number,
+            unclipped_norm=before,
+            loss_scale=scale,
+            passes=iteration.passes,
+            skipped=gradients.overflowed,
+            carried=iteration.carried,
+            changed_late=iteration.changed_late,
+        ), uncounted
