@@ -115,7 +115,9 @@ def test_differences(dtype):
     table = Panel()
     for shape in ((3,), (64, 64), (9001,), (5, 7, 3)):
         before = torch.randn(shape).to(dtype)
+        before.view(-1)[1:3] = torch.tensor([math.inf, -math.inf])
         after = (before.double() + 1e-3 * torch.randn(shape).double()).to(dtype)
+        after.view(-1)[0], after.view(-1)[-1] = math.nan, math.inf
         wide = torch.float32 if dtype.itemsize < 4 else dtype
         expected = statistics(after.to(wide) - before.to(wide))
         alike(read(table, table.add_difference(after, before)), expected)

@@ -39,6 +39,11 @@ def names() -> tuple[str, ...]:
     return tuple(_INDEX)
 
 
+def number(name: str) -> int:
+    """The number of the named function's kernel."""
+    return _INDEX[name]
+
+
 def isa() -> str:
     """The instruction set in use: avx512, avx2 or baseline; empty where the kernels are not built."""
     return kernels.module.isa() if kernels.module is not None else ""
@@ -68,7 +73,7 @@ def both(
     name: str, parameters: tuple[float, ...], x: Tensor, out: tuple[Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
     """(f(x), f′(x)) in one pass; arguments as of `value`."""
-    x = _dense(x)
+    x = dense(x)
     y, d = (_empty_like(x), _empty_like(x)) if out is None else (_like(out[0], x), _like(out[1], x))
     _run(BOTH, name, parameters, x, 0, y, d.data_ptr())
     return y, d
@@ -76,7 +81,7 @@ def both(
 
 def times_slope(name: str, parameters: tuple[float, ...], x: Tensor, g: Tensor, out: Tensor | None = None) -> Tensor:
     """g·f′(x), the backward pass; g like x, and `out` may be g itself."""
-    x = _dense(x)
+    x = dense(x)
     g = _in_layout_of(x, g)
     y = _empty_like(x) if out is None else _like(out, x)
     _run(TIMES_SLOPE, name, parameters, x, g.data_ptr(), y, 0)
@@ -85,7 +90,7 @@ def times_slope(name: str, parameters: tuple[float, ...], x: Tensor, g: Tensor, 
 
 def lookup(table: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     """table[bits of x]: 65,536 results of the dtype of x, bfloat16 or float16."""
-    x = _dense(x)
+    x = dense(x)
     y = _empty_like(x) if out is None else _like(out, x)
     kernels.module.lookup(table.data_ptr(), x.data_ptr(), y.data_ptr(), x.numel(), _threads())
     return y
@@ -93,7 +98,7 @@ def lookup(table: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
 
 def lookup_times(table: Tensor, x: Tensor, g: Tensor, out: Tensor | None = None) -> Tensor:
     """g·table[bits of x], the table in float32, multiplied in float32 and rounded once to the dtype of x."""
-    x = _dense(x)
+    x = dense(x)
     g = _in_layout_of(x, g)
     y = _empty_like(x) if out is None else _like(out, x)
     brain = x.dtype is torch.bfloat16
@@ -104,7 +109,7 @@ def lookup_times(table: Tensor, x: Tensor, g: Tensor, out: Tensor | None = None)
 
 
 def _one(operation: int, name: str, parameters: tuple[float, ...], x: Tensor, out: Tensor | None) -> Tensor:
-    x = _dense(x)
+    x = dense(x)
     y = _empty_like(x) if out is None else _like(out, x)
     _run(operation, name, parameters, x, 0, y, 0)
     return y
@@ -118,7 +123,7 @@ def _run(operation: int, name: str, parameters: tuple[float, ...], x: Tensor, g:
     _pointwise(_INDEX[name], operation, is_double, x.data_ptr(), g, y.data_ptr(), d, n, threads, parameter)
 
 
-def _dense(x: Tensor) -> Tensor:
+def dense(x: Tensor) -> Tensor:
     """x itself where its values fill a block of memory in any order, else a contiguous copy."""
     if x.is_contiguous() and not x.is_neg():
         return x

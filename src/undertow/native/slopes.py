@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from undertow.native import pointwise
+from undertow.native import kernels, pointwise
+from undertow.native.statistics import CODES, address
+
+VALUES = -1
+"""In place of a kernel's number: the numbers are slopes already."""
 
 
 class SlopeStatistics(NamedTuple):
@@ -15,13 +20,14 @@ class SlopeStatistics(NamedTuple):
 
     count: int  # pyright: ignore[reportIncompatibleMethodOverride]: a field, not tuple's method
     mean: float
+    """Of the finite f′, as the rms; NaN where there are none."""
     rms: float
     flat: int
     """Values with |f′| below the threshold."""
     dead: int
     """Units whose f′ is exactly 0 for every sample."""
     alive: Tensor
-    """Per unit, whether f′ differs from 0 for any sample: bool, on the CPU for tensors of the CPU."""
+    """Per unit, whether f′ differs from 0 (or is NaN) for any sample: bool, on the device of the slopes."""
 
 
 def takes(name: str, x: Tensor) -> bool:
@@ -33,6 +39,8 @@ def slope_statistics(
     name: str, parameters: tuple[float, ...], x: Tensor, flat: float, channels_first: bool = False
 ) -> SlopeStatistics:
     """mean f′(x), rms f′(x), the number of |f′(x)| < flat, and which units have any f′(x) ≠ 0, in one pass over x.
+
+    The slopes are those of `native.pointwise.slope`; no more than 4,096 of them are in memory at a time.
 
     Parameters
     ----------
@@ -46,15 +54,57 @@ def slope_statistics(
         Whether units lie along the second dimension (of three or more); else they lie along the last.  A vector is
         one sample.
     """
-    return statistics_of_slopes(pointwise.slope(name, parameters, x.detach()), flat, channels_first)
+    return _by_kernel(pointwise.number(name), parameters, x.detach(), flat, channels_first)
+
+
+def statistics_of_slopes(slopes: Tensor, flat: float, channels_first: bool = False) -> SlopeStatistics:
+    """The same of f′(x) as computed elsewhere: any floating dtype and device, in one pass of a kernel on the CPU."""
+    slopes = slopes.detach()
+    if slopes.is_cpu and slopes.dtype in CODES and kernels.module is not None:
+        return _by_kernel(VALUES, (), slopes, flat, channels_first)
+    return by_torch(slopes, flat, channels_first)
+
+
+def _by_kernel(
+    kernel: int, parameters: tuple[float, ...], x: Tensor, flat: float, channels_first: bool
+) -> SlopeStatistics:
+    n, shape = x.numel(), x.shape
+    units_along = (1 if channels_first and len(shape) > 2 else len(shape) - 1) if shape else 0
+    units = shape[units_along] if shape else 1
+    alive = torch.empty(units, dtype=torch.bool)
+    if not n:
+        return SlopeStatistics(0, torch.nan, torch.nan, 0, units, alive.fill_(False))
+    at = address(x)
+    if not at:
+        x = pointwise.dense(x)
+        at = x.data_ptr()
+    inner = 1
+    if units > 1:
+        inner = x.stride(units_along)  # of values without gaps: how many lie between a unit and the next
+    parameter = parameters[0] if parameters else 0.0
+    flat = rounded(flat, x.dtype) if x.dtype.itemsize == 2 else flat
+    mean, rms, below, dead = kernels.module.slopes(
+        CODES[x.dtype], kernel, at, n, parameter, flat, inner, units, alive.data_ptr()
+    )
+    return SlopeStatistics(n, mean, rms, below, dead, alive)
+
+
+@lru_cache(maxsize=256)
+def rounded(number: float, dtype: torch.dtype) -> float:
+    """The number as torch compares it with a tensor of that dtype."""
+    return torch.tensor(number, dtype=dtype).item()
 
 
 @torch.no_grad()
-def statistics_of_slopes(slopes: Tensor, flat: float, channels_first: bool = False) -> SlopeStatistics:
-    """The same of f′(x) as computed elsewhere, of any floating dtype and device."""
-    batch = slopes.detach() if slopes.ndim > 1 else slopes.detach().reshape(1, -1)
+def by_torch(slopes: Tensor, flat: float, channels_first: bool = False) -> SlopeStatistics:
+    """`statistics_of_slopes` in torch operations."""
+    slopes = slopes.detach()
+    batch = slopes if slopes.ndim > 1 else slopes.reshape(1, -1)
     alive = batch.movedim(1 if channels_first and batch.ndim > 2 else -1, 0).flatten(1).ne(0).any(1)
-    wide = batch.to(torch.float32 if batch.device.type == "mps" else torch.float64)  # mps has no float64
-    numbers = [wide.mean(), wide.square().mean().sqrt(), batch.abs().lt(flat).sum(), alive.logical_not().sum()]
-    mean, rms, below, dead = torch.stack([n.to(wide.dtype) for n in numbers]).tolist()
+    finite = batch.isfinite()
+    wide = torch.where(finite, batch, 0.0)
+    wide = wide.to(torch.float32 if batch.device.type == "mps" else torch.float64)  # mps has no float64
+    n = finite.sum()
+    numbers = [wide.sum() / n, (wide.square().sum() / n).sqrt(), batch.abs().lt(flat).sum(), (~alive).sum()]
+    mean, rms, below, dead = torch.stack([v.to(wide.dtype) for v in numbers]).tolist()
     return SlopeStatistics(slopes.numel(), mean, rms, round(below), round(dead), alive)

@@ -32,6 +32,9 @@ namespace baseline { Set set(); }
 namespace avx2 { Set set(); }
 namespace avx512 { Set set(); }
 
+// That of the instruction set in use; std::out_of_range where there is none of this number.
+const Kernel &kernel(std::size_t index);
+
 // y = table[x].
 void lookup(const std::uint16_t *table, const std::uint16_t *x, std::uint16_t *y, std::size_t n);
 void lookup(const float *table, const std::uint16_t *x, float *y, std::size_t n);

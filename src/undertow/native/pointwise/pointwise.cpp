@@ -78,8 +78,8 @@ void run(Loop<T> loop, std::uintptr_t x, std::uintptr_t g, std::uintptr_t y, std
 
 void apply(std::size_t kernel, std::size_t operation, bool twice, std::uintptr_t x, std::uintptr_t g, std::uintptr_t y,
            std::uintptr_t d, std::size_t n, int threads, double parameter) {
-    if (kernel >= active.count || operation >= OPERATIONS) throw std::out_of_range("no such kernel");
-    const Kernel &k = active.kernels[kernel];
+    if (operation >= OPERATIONS) throw std::out_of_range("no such operation");
+    const Kernel &k = undertow::kernel(kernel);
     if (twice)
         run<double>(k.twice[operation], x, g, y, d, n, threads, parameter);
     else
@@ -131,6 +131,12 @@ void choose(const std::string &isa) {
 }
 
 }  // namespace
+
+const Kernel &kernel(std::size_t index) {
+    if (index >= active.count) throw std::out_of_range("no such kernel");
+    return active.kernels[index];
+}
+
 }  // namespace undertow
 
 void bind_pointwise(nanobind::module_ &m) {

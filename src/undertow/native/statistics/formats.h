@@ -26,6 +26,8 @@ struct VectorOf {
 };
 template <typename T, std::size_t N = BYTES / sizeof(T)>
 using Vector = typename VectorOf<T, N>::type;
+enum Code { HALF, BRAIN, SINGLE, DOUBLE, CODES };  // as Python calls the formats
+
 using Floats = Vector<float>;
 using Doubles = Vector<double>;
 constexpr std::size_t LANES = 16;  // floats in a vector
@@ -46,16 +48,21 @@ using Group = Vector<T, 8>;
 
 // What the formats differ in: the width of the bits, where |bits| turn normal and infinite, and how they become
 // numbers.  `spread` makes floats of 64 bytes: of two 16-bit numbers in a word, the lower and the upper one; `widen`
-// makes doubles of eight numbers, in their order.
+// makes doubles of eight numbers, in their order.  Both take infinities and NaNs for large numbers, where it is not
+// `SPECIAL` that they stay what they are.
 template <typename Bits_, Bits_ Normal, Bits_ Infinity>
 struct Format {
     using Bits = Bits_;
     static constexpr Bits NORMAL = Normal, INFINITE = Infinity, MAGNITUDE = static_cast<Bits>(~Bits(0)) >> 1;
+    static constexpr bool COUNTED = true;  // whether zeros and subnormals are of interest
     static constexpr std::size_t VECTORS = 4 / sizeof(Bits);  // of floats in 64 bytes
 };
 
 struct Single : Format<std::uint32_t, 0x00800000u, 0x7f800000u> {
-    static UNDERTOW_INLINE void spread(const Words &w, Floats *out) { copy_bits(out[0], w); }
+    template <bool SPECIAL>
+    static UNDERTOW_INLINE void spread(const Words &w, Floats *out) {
+        copy_bits(out[0], w);
+    }
     static UNDERTOW_INLINE void widen(const Group<std::uint32_t> &b, Doubles &out) {
         Group<float> x;
         copy_bits(x, b);
@@ -68,6 +75,7 @@ struct Single : Format<std::uint32_t, 0x00800000u, 0x7f800000u> {
     }
 };
 struct Brain : Format<std::uint16_t, 0x0080u, 0x7f80u> {
+    template <bool SPECIAL>
     static UNDERTOW_INLINE void spread(const Words &w, Floats *out) {
         copy_bits(out[0], w << 16);
         copy_bits(out[1], w & 0xffff0000u);
@@ -79,13 +87,16 @@ struct Brain : Format<std::uint16_t, 0x0080u, 0x7f80u> {
 };
 struct Half : Format<std::uint16_t, 0x0400u, 0x7c00u> {
     // Exponent bias 15 in place of 127: the moved bits are 2^-112 of the value, subnormals included.
+    template <bool SPECIAL>
     static UNDERTOW_INLINE void spread(const Words &w, Floats *out) {
         using Signed = Vector<std::int32_t>;
-        const Signed lower = (Signed)(w << 16) >> 3, upper = (Signed)w >> 3;  // three more signs above the exponent
-        copy_bits(out[0], (Words)lower & 0x8fffe000u);
-        copy_bits(out[1], (Words)upper & 0x8fffe000u);
-        out[0] *= 0x1p112f;
-        out[1] *= 0x1p112f;
+        const Signed moved[2] = {(Signed)(w << 16) >> 3, (Signed)w >> 3};  // three more signs above the exponent
+        for (std::size_t k = 0; k < 2; ++k) {
+            Words bits = (Words)moved[k] & 0x8fffe000u;
+            if constexpr (SPECIAL) bits |= (Words)((bits & MOVED) >= SPECIALS) & 0x7f800000u;
+            copy_bits(out[k], bits);
+            out[k] *= 0x1p112f;
+        }
     }
     static UNDERTOW_INLINE void widen(const Group<std::uint16_t> &b, Doubles &out) {
         const auto wide = __builtin_convertvector(b, Group<std::uint32_t>);
@@ -93,8 +104,12 @@ struct Half : Format<std::uint16_t, 0x0400u, 0x7c00u> {
         out *= 0x1p112;
     }
     static UNDERTOW_INLINE float one(Bits b) {
-        return Single::one((b & 0x8000u) << 16 | (b & 0x7fffu) << 13) * 0x1p112f;
+        const std::uint32_t size = (b & 0x7fffu) << 13;
+        return Single::one((b & 0x8000u) << 16 | size | (size >= SPECIALS ? 0x7f800000u : 0)) * 0x1p112f;
     }
+
+  private:
+    static constexpr std::uint32_t MOVED = 0x0fffe000u, SPECIALS = 0x0f800000u;  // infinities and NaNs
 };
 struct Double : Format<std::uint64_t, 0x0010000000000000u, 0x7ff0000000000000u> {
     static UNDERTOW_INLINE void widen(const Group<std::uint64_t> &b, Doubles &out) { copy_bits(out, b); }

@@ -114,7 +114,7 @@ UNDERTOW_INLINE void add_up(const typename F::Bits *data, std::size_t n, double 
             Words words;
             load(words, data + i + k * MANY);
             extremes.see(data + i + k * MANY);
-            F::spread(words, x + k * F::VECTORS);
+            F::template spread<false>(words, x + k * F::VECTORS);
         }
         for (std::size_t k = 0; k < TREE; ++k) {
             if constexpr (SCALED) x[k] *= static_cast<float>(factor);
@@ -124,9 +124,9 @@ UNDERTOW_INLINE void add_up(const typename F::Bits *data, std::size_t n, double 
         fold(square, squares);
     }
 }
-template <>
-UNDERTOW_INLINE void add_up<Double, true>(const std::uint64_t *data, std::size_t n, double factor,
-                                          Extremes<Double> &extremes, Doubles &sum, Doubles &squares) {
+template <typename F>
+UNDERTOW_INLINE void add_up_doubles(const std::uint64_t *data, std::size_t n, double factor, Extremes<F> &extremes,
+                                    Doubles &sum, Doubles &squares) {
     Doubles sums[4] = {}, more[4] = {};
     for (std::size_t i = 0; i < n; i += 32)
         for (std::size_t k = 0; k < 4; ++k) {
@@ -150,7 +150,7 @@ UNDERTOW_INLINE bool quick(const typename F::Bits *data, std::size_t n, Totals &
         Doubles sum = {}, squares = {};
         Extremes<F> extremes;
         double unit = 1;
-        if constexpr (doubles) add_up<F, true>(data, n, t.factor, extremes, sum, squares);
+        if constexpr (doubles) add_up_doubles<F>(data, n, t.factor, extremes, sum, squares);
         else if (SCALES[t.scale].factor == 1) add_up<F, false>(data, n, 1, extremes, sum, squares);
         else add_up<F, true>(data, n, SCALES[t.scale].factor, extremes, sum, squares);
         const Bits most = reduced<LARGEST, Bits>(extremes.top);
@@ -165,7 +165,8 @@ UNDERTOW_INLINE bool quick(const typename F::Bits *data, std::size_t n, Totals &
             }
             unit = s.unit;
         }
-        if (reduced<SMALLEST, Bits>(extremes.least) < F::NORMAL) count_small<F>(data, n, t);
+        if constexpr (F::COUNTED)
+            if (reduced<SMALLEST, Bits>(extremes.least) < F::NORMAL) count_small<F>(data, n, t);
         t.sum += sum * unit;
         t.squares += squares * (unit * unit);
         t.top = std::max<std::uint64_t>(t.top, most);

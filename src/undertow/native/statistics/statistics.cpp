@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::size_t RELEASE = std::size_t(1) << 16;  // values that are worth giving up the interpreter's lock
 constexpr std::size_t FIELDS = 8;
-enum Code { HALF, BRAIN, SINGLE, DOUBLE, CODES };
 
 template <typename T>
 struct Plain {
@@ -60,8 +59,8 @@ struct Difference {
             load(v, a);
             load(w, b);
             Floats x[F::VECTORS], y[F::VECTORS];
-            F::spread(v, x);
-            F::spread(w, y);
+            F::template spread<true>(v, x);
+            F::template spread<true>(w, y);
             for (std::size_t k = 0; k < F::VECTORS; ++k) x[k] -= y[k];
             std::memcpy(out, x, sizeof(x));
         }
