@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -28,17 +29,33 @@ class Budget:
         self._wanted = False
         self._hooks = 0.0
 
-    def wants(self, step: int) -> bool:
-        """Whether to measure this step; the answer holds for all passes of the step."""
+    def wants(self, step: int, together: bool | None = None) -> bool:
+        """Whether to measure this step; the answer holds for all passes of the step.
+
+        `together` is what the ranks that train one model have agreed on: it is the answer.
+        """
         due = step < FIRST or step >= SPARSEST * self._last_measured
-        self._wanted = self._wanted or self.share is None or due or self._affordable()
+        alone = self._wanted or self.share is None or due or self._affordable()
+        self._wanted = alone if together is None else together
         if self._wanted:
             self._last_measured = step
         return self._wanted
 
+    def next(self, step: int) -> int:
+        """The step after this one that will be wanted, if steps go on to take as long as they did."""
+        if self.share is None or step + 1 < FIRST or not self._measured:
+            return step + 1
+        gain = self.share * median(self._plain or self._measured)
+        steps = max(self._missing() / gain, 1.0) if gain else math.inf
+        return max(math.ceil(min(step + steps, SPARSEST * self._last_measured)), step + 1)
+
     def _affordable(self) -> bool:
+        return self.share is not None and self._missing() <= 0
+
+    def _missing(self) -> float:
+        """Seconds of our own that a measured step now would take beyond the budget."""
         elapsed = time.perf_counter() - self._started
-        return self.share is not None and self._extra() * (self._count + 1) + self._hooks <= self.share * elapsed
+        return self._extra() * (self._count + 1) + self._hooks - (self.share or 0.0) * elapsed
 
     def _extra(self) -> float:
         """Seconds that measuring adds to a step."""
