@@ -9,6 +9,7 @@ from torch import Tensor
 
 from undertow.probe.account import Account
 from undertow.probe.gradients import Gradients, Panelled, divided
+from undertow.probe.returning import Returning
 from undertow.probe.updates import Updates
 from undertow.record import Ledger, NotObserved, ParameterReading, Reading
 
@@ -44,19 +45,18 @@ class DeepStep:
     """The passes of one step: the account of the first, the units of all; and its parameters before and after."""
 
     def __init__(self) -> None:
-        self.account: Account | None = None
+        self.account: Account | Returning | None = None
         self.samples = 0
         self.alive: dict[str, Tensor] = {}
         self.notes: dict[str, NotObserved] = {}
         self._names: dict[int, str] = {}
         self._weights: Mapping[int, Reading] | None = None
         self.gradients: dict[int, Gradients] = {}
-        self._divisors: dict[int, Callable[[], float]] = {}
         self._updates: Updates | None = None
 
     # ------------------------------------------------------------ the passes
 
-    def add(self, accounts: Iterable[Account]) -> None:
+    def add(self, accounts: Iterable[Account | Returning]) -> None:
         """Accounts through which a backward pass has gone; of several, the loss's own is told of."""
         for account in accounts:
             account.close()
@@ -93,10 +93,9 @@ class DeepStep:
         parameters = [p for _, p in named]
         self._weights, self._updates = Panelled.of(parameters), Updates(parameters)
 
-    def received(self, gradients: Gradients, parameters: Collection[Tensor], divisor: Callable[[], float]) -> None:
+    def received(self, gradients: Gradients, parameters: Iterable[Tensor]) -> None:
         """The gradients as an optimizer receives them, up to a scale."""
         self.gradients |= {id(p): gradients for p in parameters}
-        self._divisors |= {id(p): divisor for p in parameters}
 
     def after_step(self, parameters: Iterable[Tensor]) -> None:
         """The changes of one optimizer's parameters."""
@@ -108,13 +107,13 @@ class DeepStep:
         names, weights, updates = self._names, self._weights, self._updates
         if weights is None or updates is None:
             return {}
-        changes, gradients, divisors = updates.readings(), self.gradients, self._divisors
+        changes, gradients = updates.readings(), self.gradients
 
         def gradient(parameter: int) -> Reading | None:
             found = gradients.get(parameter)
             if found is None or parameter not in found.readings:
                 return None
-            return divided(found.readings[parameter], divisors[parameter]())
+            return divided(found.readings[parameter], found.divisor)
 
         def read() -> dict[str, ParameterReading]:
             return {name: ParameterReading(weights[i], gradient(i), changes.get(i)) for i, name in names.items()}

@@ -41,8 +41,16 @@ class Panelled(Mapping[int, Reading]):
 class Gradients:
     """The gradients that parameters have now; those of a sparse layer by the rows that it has."""
 
-    def __init__(self, parameters: Iterable[Tensor], scale: Tensor | None = None, found_inf: Tensor | None = None):
-        """`scale` and `found_inf` are a loss scaler's, read at the same moment."""
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        scale: Tensor | None = None,
+        found_inf: Tensor | None = None,
+        *,
+        scaled: bool = False,
+    ) -> None:
+        """`scale` and `found_inf` are a loss scaler's, read at the same moment; `scaled`: the optimizer will divide."""
+        self._scaled = scaled
         found = [(id(p), g) for p in parameters if (g := p.grad) is not None]
         self._marks = {i: (id(g), g._version) for i, g in found}
         values = [values_of(g) for _, g in found]
@@ -73,6 +81,11 @@ class Gradients:
     @property
     def scale(self) -> float:
         return 1.0 if self._scale is None else self.readings.table[self._scale].mean
+
+    @property
+    def divisor(self) -> float:
+        """What the optimizer will divide them by."""
+        return self.scale if self._scaled else 1.0
 
     @property
     def overflowed(self) -> bool:

@@ -367,7 +367,7 @@ class Observer:
         now.stepped.append(None)
         self._add(StepReading(now.number, end.norm(self._all), math.nan, number, passes=now.passes))
         if now.deep is not None:
-            now.deep.received(end, self._all, lambda: 1.0)
+            now.deep.received(end, self._all)
             now.deep.after_step(self._all)
         self._finish()
 

@@ -52,29 +52,24 @@ class Received:
         self.held = list(parameters(optimizer))
         self.rate = float(optimizer.param_groups[0]["lr"]) if optimizer.param_groups else math.nan
         left = getattr(optimizer, "grad_scale", None)  # which a fused optimizer will divide by itself
-        self._left = left is not None
-        self._scaled = scaler is not None or self._left
+        self._scaled = scaler is not None or left is not None
         end = iteration.end
         self.changed = end is None or not end.same(self.held)
         if self.changed or twice or self._scaled:
-            scale = left if self._left else scale_of(scaler)
+            scale = scale_of(scaler) if left is None else left
             found_inf = getattr(optimizer, "found_inf", None)
-            self.gradients = Gradients([*self.held, *others], scale, found_inf)
+            self.gradients = Gradients([*self.held, *others], scale, found_inf, scaled=left is not None)
         else:
             assert end is not None
             self.gradients = end
         if iteration.deep is not None:
-            iteration.deep.received(self.gradients, [*self.held, *others], self._divisor)
-
-    def _divisor(self) -> float:
-        """What the gradients are still to be divided by."""
-        return self.gradients.scale if self._left else 1.0
+            iteration.deep.received(self.gradients, [*self.held, *others])
 
     def reading(self, number: int) -> tuple[StepReading, bool]:
         """The reading of the step by the optimizer of this number, and whether gradients were changed uncounted."""
         iteration, gradients, end = self.iteration, self.gradients, self.iteration.end
         scale = gradients.scale if self._scaled else 1.0
-        norm = gradients.norm(self.held) / self._divisor()
+        norm = gradients.norm(self.held) / gradients.divisor
         before = None
         uncounted = False
         if end is not None and end is not gradients:
