@@ -51,6 +51,7 @@ def test_the_operation_after_a_mask(seen: str) -> None:
         recording = replace(recording, origin=None)
     finding = finding_of(recording)
     assert (finding.where, finding.cause, finding.step) == ("forward:div", "activation", 0)
+    assert finding.counter_evidence == ()
     assert "192 of 192 values" in finding.because
     assert "(test_nonfinite.py:" in finding.because
     with language("ko"):
@@ -82,3 +83,9 @@ def test_an_origin_that_could_not_be_seen() -> None:
     recording.steps.append(StepReading(1, math.nan, 0.1))
     finding = finding_of(recording)
     assert (finding.where, finding.cause, finding.step) == ("", "none", 1)
+
+
+def test_an_origin_seen_only_afterwards_says_so() -> None:
+    recording = replace(measure(Masked(broken=True), batch(), F.cross_entropy), origin=None)
+    recording.steps.insert(0, StepReading(-1, math.nan, 0.1))
+    assert [e.name for e in finding_of(recording).counter_evidence] == ["inexact"]

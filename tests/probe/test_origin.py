@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ CASES = {
 
 def stepped(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor] = torch.Tensor.mean) -> Origin | NotObserved:
     witness = Witness(model, lambda: True)
-    witness.begin(deep=True)
+    witness.deepen(True)
     loss(model(x)).backward()
     found = witness.find(3)
     witness.close()
@@ -178,14 +179,14 @@ def test_float16_overflows_under_autocast() -> None:
     nn.init.constant_(model[0].weight, 200.0)
     nn.init.constant_(model[1].weight, 200.0)
     witness = Witness(model, lambda: True)
-    witness.begin(deep=True)
+    witness.deepen(True)
     with torch.autocast("cpu", torch.float16):
         output = model(torch.ones(8, 4) * 20)
     (output.float().mean() * math.inf).backward()
     origin = witness.find(0)
     assert seen(origin)[0] == "loss"  # tanh made the overflow finite again, so it is no fault
     model[2] = nn.Identity()
-    witness.begin(deep=True)
+    witness.stepped()
     with torch.autocast("cpu", torch.float16):
         model(torch.ones(8, 4) * 20).float().mean().backward()
     assert seen(witness.find(0)) == ("1 (linear)", "forward", "inf")
@@ -206,13 +207,13 @@ def test_masks_are_no_fault() -> None:
 def test_one_of_several_passes() -> None:
     model = Net(plain)
     witness = Witness(model, lambda: True)
-    witness.begin(deep=True)
+    witness.deepen(True)
     for i in range(4):
         x = torch.randn(8, 4)
         loss = model(x)
         ((loss - loss).sqrt() if i == 2 else loss).mean().backward()
     assert seen(witness.find(0))[:2] == ("loss", "backward")
-    witness.begin(deep=True)
+    witness.stepped()
     for i in range(4):
         model(torch.full((8, 4), math.nan if i == 2 else 1.0)).mean().backward()
     assert seen(witness.find(0)) == ("input", "forward", "nan")
@@ -226,10 +227,32 @@ def test_a_pass_that_runs_only_once() -> None:
     assert "pop from empty list" in found.reason
 
 
+def test_passes_of_one_step_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(4, 4)
+    witness = Witness(model, lambda: True)
+    for _ in range(100):
+        model(torch.randn(2, 4))
+    assert (len(witness.passes), witness.dropped) == (64, 36)
+    witness.stepped()
+    assert len(witness.passes) == 64
+    model(torch.randn(2, 4))
+    assert (len(witness.passes), witness.dropped) == (1, 0)
+    with torch.no_grad():
+        model(torch.randn(2, 4))
+    monkeypatch.setattr("undertow.probe.witness.MOST_BYTES", 1000)
+    for _ in range(3):
+        model(torch.randn(100, 4))
+    assert (len(witness.passes), witness.dropped) == (1, 3)
+    witness.close()
+
+
 def test_it_pickles_and_leaves_no_hook() -> None:
     model = Net(plain)
     witness = Witness(model, lambda: True)
-    witness.begin(deep=True)
+    copy = pickle.loads(pickle.dumps(model))
+    copy(torch.randn(8, 4))
+    assert len(witness.passes) == 0
+    witness.deepen(True)
     assert witness.find(0) is not None
     witness.close()
     assert not model._forward_hooks

@@ -121,7 +121,7 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def examine(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Diagnosis:
+def examine(model: nn.Module, batch: Any, loss: Callable[..., Tensor], *, unroll: bool = False) -> Diagnosis:
     """Diagnose one forward and backward pass; nothing is trained and nothing of the model changed.
 
     Parameters
@@ -132,10 +132,15 @@ def examine(model: nn.Module, batch: Any, loss: Callable[..., Tensor]) -> Diagno
         `(inputs, target)`, a dict of keywords for the model, or one tensor.
     loss:
         `loss(output, target)`, or `loss(model, batch)` where its first parameter is called `model`.
+    unroll:
+        Opens fused layers, at the price of their speed: nn.RNN, nn.LSTM, nn.GRU and their cells run step by step, so
+        that the ledger has each gate of each time step (`lstm.t12.forget_gate`), and fused attention is written out,
+        so that its softmax has a site, and its logits and entropy are reported.  It is the same to rounding: each
+        layer is compared with the fused one, and stays fused where it differs.  Dropout inside them is drawn anew.
 
     Raises
     ------
     ModelError, BatchError, LossError
         One of the three cannot be used; the message says what to change.
     """
-    return judge(measure(model, batch, loss))
+    return judge(measure(model, batch, loss, unroll))

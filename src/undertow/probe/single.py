@@ -46,7 +46,7 @@ def measure(model: nn.Module, batch: Any, loss: Callable[..., Tensor], unroll: b
 def _measured(model: nn.Module, batch: Any, value_of: Objective, explicit: Explicit | None = None) -> Recording:
     faults: list[Exception] = []
     tap, witness = ForwardTap(model, lambda: True, _noting(faults)), Witness(model, lambda: True)
-    witness.begin(deep=True)
+    witness.deepen(True)
     tap.arm()
     if explicit is not None:
         explicit.arm()

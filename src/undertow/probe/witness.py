@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from undertow.probe.trace import Guard
 from undertow.record import NotObserved, Origin
 
 WHAT = "first non-finite value"
-MOST = 1 << 26
-"""Bytes of inputs that are kept of a step's earlier passes, and of one gradient at the output; the last is always."""
+MOST = 64
+"""Passes that are kept of a step, the last ones."""
+MOST_BYTES = 1 << 26
+"""Bytes of inputs that are kept of a step's passes but the last, and of one gradient at the output."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +49,7 @@ class Pass:
         return tree_map(own, (self.args, self.kwargs))
 
     def keep(self, leaf: int, gradient: Tensor) -> None:
-        if gradient.nbytes <= MOST:  # a second backward pass through the same graph adds to the first
+        if gradient.nbytes <= MOST_BYTES:  # a second backward pass through the same graph adds to the first
             known = self.gradients.get(leaf)
             self.gradients[leaf] = gradient if known is None else known + gradient
 
@@ -63,15 +66,16 @@ class Pass:
 
 
 class Witness:
-    """Keeps the forward passes of a step until the next one begins; costs a few microseconds a pass.
+    """Keeps the forward passes since the last step; costs a few microseconds a pass.
 
     Passes that are being compiled are not kept: the hook vanishes from the compiled code.
     """
 
     def __init__(self, model: nn.Module, wanted: Callable[[], bool], guard: Guard = lambda call: call) -> None:
         self.model, self.wanted, self._guard = model, wanted, guard
-        self.passes: list[Pass] = []
-        self.dropped = 0
+        self.passes: deque[Pass] = deque()
+        self.dropped = self._bytes = 0
+        self._stepped = False
         devices = {p.device for p in model.parameters()}
         self._kind = min((d.type for d in devices if d.type != "cpu"), default="cpu")
         self._generators = {torch.device("cpu"): torch.default_generator}
@@ -85,10 +89,12 @@ class Witness:
         self._handles.clear()
         self.passes.clear()
 
-    def begin(self, deep: bool = False) -> None:
-        """A new step; in a deep one the gradients at the model's output are kept too."""
-        self.passes.clear()
-        self.dropped = 0
+    def stepped(self) -> None:
+        """An optimizer has stepped: with the next forward pass another step begins."""
+        self._stepped = True
+
+    def deepen(self, deep: bool) -> None:
+        """Whether the gradients at the output of the passes that come are kept too."""
         if deep and len(self._handles) == 1:
             self._handles.append(self.model.register_forward_hook(Hook(self._guard(self._after))))
         elif not deep and len(self._handles) == 2:
@@ -98,12 +104,17 @@ class Witness:
         """A forward pass starts.  Only what can't fail: it runs in every step, without the observer's guard."""
         if not torch.is_grad_enabled() or not self.wanted():
             return
+        if self._stepped:
+            self.passes.clear()
+            self.dropped, self._bytes, self._stepped = 0, 0, False
         kind = self._kind
         autocast = (kind, torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None
         random = {device: generator.get_state() for device, generator in self._generators.items()}
+        if self.passes:
+            self._bytes += self.passes[-1].size
         self.passes.append(Pass(args, kwargs, random, autocast))
-        if len(self.passes) > 1 and sum(p.size for p in self.passes[:-1]) > MOST:
-            self.passes.pop(0)
+        while self._bytes > MOST_BYTES or len(self.passes) > MOST:
+            self._bytes -= self.passes.popleft().size
             self.dropped += 1
 
     def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:

@@ -181,7 +181,9 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
         if figures and any(0 < e.backward_rms < math.inf for e in diagnosis.ledger.path):
             svg = depth_profile(_ledgers(diagnosis))
             blocks.append(tree.Figure(svg, say("report.depth_caption"), say("report.depth_alt")))
-        blocks.append(ledger_table(diagnosis.ledger))
+        ledger = _sound(diagnosis)
+        caption = "" if ledger is diagnosis.ledger else say("report.ledger.sound", step=ledger.step)
+        blocks.append(ledger_table(ledger, caption))
     if recording is not None:
         blocks += sections(recording)
     if diagnosis.not_observed:
@@ -190,9 +192,17 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
     return Document(title or say("report.title"), current_language(), tuple(blocks), subtitle)
 
 
+def _sound(diagnosis: Diagnosis) -> Ledger:
+    """The last ledger whose numbers are finite: after a NaN nothing can be read in a table."""
+    snapshots = reversed(diagnosis.recording.snapshots if diagnosis.recording else ())
+    known = (diagnosis.ledger, *(s.ledger for s in snapshots), diagnosis.first_ledger)
+    return next((ledger for ledger in known if math.isfinite(ledger.end_to_end)), diagnosis.ledger)
+
+
 def _ledgers(diagnosis: Diagnosis) -> dict[str, Ledger]:
-    last = {say("report.at_step", step=diagnosis.ledger.step): diagnosis.ledger}
-    if diagnosis.first_ledger.step == diagnosis.ledger.step or not diagnosis.first_ledger.path:
+    ledger = _sound(diagnosis)
+    last = {say("report.at_step", step=ledger.step): ledger}
+    if diagnosis.first_ledger.step == ledger.step or not diagnosis.first_ledger.path:
         return last
     return {say("report.at_step", step=diagnosis.first_ledger.step): diagnosis.first_ledger, **last}
 

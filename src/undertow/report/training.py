@@ -17,7 +17,7 @@ MOST_UPDATES = 12
 """Parameters in the table of updates: the ones that move the most and the least."""
 USUAL = 1e-3
 """Origin: a rule of thumb; weights of a network that learns well change by about a thousandth a step."""
-RING = 16
+RING = 8
 """Measured steps before a fault that are shown."""
 
 

@@ -85,7 +85,9 @@ class Nonfinite(Rule):
                 *(Evidence("operand_max", r.max, None, None, "") for r in operands if math.isfinite(r.max)),
                 Evidence("finite_steps_before", float(began), None, None, ""),
             ),
-            counter_evidence=() if origin is None else (Evidence("exact", float(origin.exact), 1.0, None, "replayed"),),
+            counter_evidence=()
+            if origin is None or origin.exact
+            else (Evidence("inexact", 1.0, None, 0.0, "replayed"),),
             cures=CURES[cause],
             values={
                 "count": output.nonfinite if output else 1,
