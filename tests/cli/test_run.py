@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from undertow.record.runfile import read
+
 SOURCE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
 UNDERTOW = (sys.executable, "-m", "undertow", "run")
 
@@ -66,6 +68,10 @@ def test_a_sick_network_is_diagnosed_and_nothing_of_it_changed(deep: Path) -> No
     assert "30 steps of SGD, 30 of them measured whole." in said
     assert "CRITICAL" in said
     assert "Vanishing gradient" in said
+    assert "Everything recorded is in run.undertow" in said
+    (saved,) = read(deep / "run.undertow").recordings
+    assert len(saved.steps) == len(saved.snapshots) == 30
+    assert saved.name == "net"
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +14,10 @@ from undertow.cli.options import Debug, Lang, command_app
 from undertow.cli.program import Program
 from undertow.cli.watching import Watching
 from undertow.foundation import InputError, say
+from undertow.foundation.outputs import writable
 
 app = command_app()
+FILE = Path("run.undertow")
 
 # Everything from the script on is the program's own: options of ours stand before it.
 PASSING_ON = {"allow_interspersed_args": False}
@@ -27,14 +30,16 @@ def run(
     program: Words,
     module: Module = False,
     budget: Annotated[str, typer.Option("--budget", metavar="SHARE|all", help=say("cli.run.budget"))] = "2%",
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help=say("cli.run.file"))] = FILE,
+    no_file: Annotated[bool, typer.Option("--no-file", help=say("cli.run.no_file"))] = False,
     strict: Annotated[bool, typer.Option("--strict", help=say("cli.run.strict"))] = False,
     lang: Lang = None,
     debug: Debug = False,
 ) -> None:
     asked = Program(program[0], tuple(program[1:]), module)
-    share = parsed_budget(budget)
+    share, path = parsed_budget(budget), None if no_file else writable(output).absolute()
     prepared = asked.prepare()
-    watching = Watching(asked.name, share)
+    watching = Watching(asked.name, share, path)
     status, process = prepared.run(), os.getpid()
     if process != watching.process:  # a child that the program forked ends here too
         raise typer.Exit(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from undertow.foundation import say
@@ -14,11 +15,13 @@ from undertow.foundation.numbers import share as percent
 class Watching:
     """One line is printed at the start; nothing until `end()`, on the first of several ranks only."""
 
-    def __init__(self, program: str, budget: float | None) -> None:
+    def __init__(self, program: str, budget: float | None, path: Path | None = None) -> None:
+        """`path` is the run file's, which is made when the first model is found."""
         self.process = os.getpid()
         self.measured = 0
         """Steps that were measured whole, once it has ended."""
-        self._program, self._budget = program, budget
+        self._program, self._budget, self._path = program, budget, path
+        self._file: Any = None
         self._out = sys.stderr
         self._discovery: Any = None
         self._failure: Exception | None = None
@@ -35,7 +38,21 @@ class Watching:
         try:
             from undertow.probe.discovery import Discovery
 
-            self._discovery = Discovery(self._budget)
+            self._discovery = Discovery(self._budget, self._found)
+        except Exception as error:
+            self._failure = error
+
+    def _found(self, observer: Any) -> None:
+        """A model trains: from now on its recording goes to the run file."""
+        if self._path is None or self._failure is not None or _rank() != 0 or os.getpid() != self.process:
+            return
+        try:
+            from undertow.probe.describe import describe
+            from undertow.record.runfile import RunFile
+
+            self._file = self._file or RunFile(self._path)
+            self._file.follow(observer.recording, describe(observer.model))
+            observer.recording.sinks.append(self._file)
         except Exception as error:
             self._failure = error
 
@@ -58,6 +75,8 @@ class Watching:
                 print(say("run.nothing.no_torch", program=self._program), file=self._out, flush=True)
             return False
         recordings = self._discovery.close()
+        if self._file is not None:
+            self._file.close()
         self.measured = sum(len(r.snapshots) for r in recordings)
         self._failure = self._failure or self._discovery.failure
         if _rank() != 0:
@@ -70,7 +89,11 @@ class Watching:
         from undertow.report import ending, print_document
 
         document, sick = ending(recordings, self._program)
-        print_document(document, Console(file=self._out))
+        console = Console(file=self._out, highlight=False)
+        console.print()
+        print_document(document, console)
+        if self._file is not None:
+            console.print(say("run.file", path=_near(self._file.path)), soft_wrap=True)
         return sick
 
     def _nothing(self) -> str:
@@ -79,6 +102,14 @@ class Watching:
             return say("run.nothing.unknown", steps=seen.steps)
         key = "no_step" if seen.trained else "evaluated" if seen.evaluated else "no_model"
         return say(f"run.nothing.{key}", program=self._program, name=seen.name)
+
+
+def _near(path: Path) -> str:
+    """The shortest way to name it from where the user is."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def _rank() -> int:

@@ -24,7 +24,7 @@ from undertow.foundation.imports import when_imported
 from undertow.probe.calls import OutermostCalls, variable_name
 from undertow.probe.clock import parameters
 from undertow.probe.observer import Observer
-from undertow.record import Recording, Sink
+from undertow.record import Recording
 
 COMPILER = "torch._dynamo.repro.after_dynamo"
 """torch.compile imports it, whatever its backend, when it is called and before anything is compiled."""
@@ -56,14 +56,14 @@ class Discovery:
     ----------
     budget:
         Share of the run's time that observing all of them may cost; None measures every step whole.
-    sinks:
-        Of the recordings.
+    found:
+        Told of each observer, before the forward pass that it begins with.
     """
 
-    def __init__(self, budget: float | None = 0.02, sinks: Iterable[Sink] = ()) -> None:
+    def __init__(self, budget: float | None = 0.02, found: Callable[[Observer], None] = lambda observer: None) -> None:
         self.seen = Seen()
         self.failure: Exception | None = None
-        self._budget, self._sinks = budget, list(sinks)
+        self._budget, self._found = budget, found
         self._observers: list[Observer] = []
         self._retired: list[Recording] = []
         self._known: set[int] = set()
@@ -129,7 +129,8 @@ class Discovery:
         name, taken = name or variable_name(module), self._names()
         if name in taken:
             name = f"{name} ({sum(n.partition(' (')[0] == name for n in taken) + 1})"
-        observer = Observer(module, None, self._budget, name=name, sinks=self._sinks)
+        observer = Observer(module, None, self._budget, name=name)
+        self._found(observer)
         self._observers.append(observer)
         for o in self._observers:
             if self._progress.get(o, (-1, 0))[0] != o.step:
