@@ -72,6 +72,22 @@ def test_one_model_is_measured_from_its_first_pass_on(discovery: Discovery) -> N
     assert sites(recording) == ["0#0", "1#0", "2#0"]
 
 
+def test_the_loss_is_read_where_backward_is_called(discovery: Discovery) -> None:
+    model, losses = mlp(), []
+    optimizer = sgd(model)
+    for _ in range(4):
+        optimizer.zero_grad()
+        total = 0.0
+        for _ in range(2):  # accumulated over two passes
+            loss = model(torch.randn(5, 4)).square().mean() / 2
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        losses.append(total)
+    (recording,) = discovery.close()
+    assert [reading.value for reading in recording.losses] == pytest.approx(losses)
+
+
 def test_once_all_is_known_calls_are_not_listened_to(discovery: Discovery) -> None:
     model = mlp()
     optimizer = sgd(model)

@@ -19,6 +19,7 @@ from undertow.probe.budget import Budget
 from undertow.probe.clock import Clock, parameters
 from undertow.probe.deep import DeepStep
 from undertow.probe.gradients import Gradients, Late, Marks
+from undertow.probe.loss import running_loss
 from undertow.probe.names import named_parameters
 from undertow.probe.objective import check_trainable
 from undertow.probe.received import Iteration, Received
@@ -26,7 +27,7 @@ from undertow.probe.scaler import only_scaler, scale_of, stepping_scaler
 from undertow.probe.states import States, tied
 from undertow.probe.tap import ForwardTap
 from undertow.probe.updates import Weights
-from undertow.record import NotObserved, Recording, Sink, Snapshot, Stage, StepReading
+from undertow.record import LossReading, NotObserved, Recording, Sink, Snapshot, Stage, StepReading
 
 ALARMED = 2
 """After a gradient that is not finite, this many steps are measured whole."""
@@ -69,6 +70,8 @@ class Observer:
         self.recording = Recording(name=name, sinks=list(sinks), tied=tied(model))
         self.budget = Budget(budget)
         self.failure: Exception | None = None
+        self.notes_loss = False
+        """Whether the loss of each backward pass is noted, where nobody logs it."""
         self._only = optimizer
         self._optimizers: list[Optimizer | None] = []
         """Those that have stepped, by their number; None stands for something that is no optimizer of torch."""
@@ -167,6 +170,8 @@ class Observer:
         """Something other than a step has followed a step, or no other step is due."""
         now = self._now
         self._skipped(now)
+        if now.losses:
+            self._defer(partial(self._emit_loss, now))
         if now.stepped:
             self._usual_passes = max(now.passes, 1)
         if self._next_deep is None:
@@ -225,6 +230,8 @@ class Observer:
     def backward_ended(self, task: int | None) -> None:
         now = self._now
         now.passes += 1
+        if self.notes_loss:
+            now.losses += [loss for loss in [running_loss()] if loss is not None and (loss.is_cpu or now.deep)]
         if now.deep is not None:
             accounts = self._tap.take()
             gone_through = [a for a in accounts if a.seal(task)]
@@ -297,6 +304,10 @@ class Observer:
         self._uncounted = self._uncounted or uncounted
         self._add(reading)
 
+    def _emit_loss(self, now: Iteration) -> None:
+        """What the optimizer stepped on: the sum over the passes, without the factor of a loss scaler."""
+        self.recording.add(LossReading(now.number, sum(loss.item() for loss in now.losses) / now.loss_scale))
+
     def _add(self, reading: StepReading) -> None:
         self.recording.add(reading)
         if not math.isfinite(reading.gradient_norm) and not reading.skipped:
@@ -320,7 +331,7 @@ class Observer:
             self._finish()
         else:
             self._drops = True
-            now.passes, now.end = 0, None
+            now.passes, now.end, now.losses = 0, None, []
             if now.deep is not None:
                 now.deep.forget_passes()
 

@@ -34,6 +34,8 @@ class Iteration:
     carried: bool = False
     changed_late: bool = False
     loss_scale: float = 1.0
+    losses: list[Tensor] = field(default_factory=list)
+    """Of its passes, as autograd was given them."""
 
 
 class Received:
