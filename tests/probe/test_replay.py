@@ -118,3 +118,119 @@ def test_the_ledger_of_a_followed_pass_is_that_of_a_traced_one(name: str, monkey
     for one, other in zip(found.snapshots, traced.snapshots, strict=True):
         assert_same_snapshot(one, other)
     assert found.not_observed == traced.not_observed
+
+
+class Experts(nn.Module):
+    """Data decides which of two equal experts runs, and whether a layer is skipped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        choice = int(x[0, 0] * 1e4) % 3
+        h = F.relu(self.stem(x))
+        return self.head(self.experts[choice](h) if choice < 2 else h)
+
+
+class SkipsAtTimes(nn.Sequential):
+    """All sites are modules, and none of the calls that a function mode would see is different."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes = getattr(self, "passes", 0) + 1
+        first, act, second, last = self
+        h = act(first(x))
+        return last(second(h) if self.passes % 5 else second(h) + h)
+
+
+class Spelled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.act = nn.Linear(6, 8), nn.Linear(8, 3), nn.PReLU()
+        self.third = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        h = h * torch.sigmoid(1.702 * h)
+        return self.third(self.act(self.second(h)).softmax(-1))
+
+
+def wide(inplace: bool = False) -> nn.Module:
+    """Each kind of module that is hooked in its own way."""
+    return nn.Sequential(
+        nn.Linear(6, 8),
+        nn.LayerNorm(8),
+        nn.ReLU(inplace),
+        nn.Dropout(0.0),
+        nn.Linear(8, 8),
+        nn.LeakyReLU(0.2, inplace),
+        nn.Linear(8, 8),
+        nn.GELU(),
+        nn.GELU(),
+        nn.Linear(8, 3),
+        nn.Hardtanh(inplace=inplace),
+    )
+
+
+MODELS_OF_ITS_OWN: dict[str, Callable[[], nn.Module]] = {
+    "experts": Experts,
+    "skips": lambda: SkipsAtTimes(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 3)),
+    "spelled": Spelled,
+    "wide": wide,
+    "wide in place": lambda: wide(inplace=True),
+}
+
+
+def of_its_own(name: str) -> Train:
+    def train() -> tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]:
+        torch.manual_seed(4)
+        model = MODELS_OF_ITS_OWN[name]()
+        generator = torch.Generator().manual_seed(2)
+        data = [(torch.randn(16, 6, generator=generator), torch.arange(16) % 3) for _ in range(24)]
+        return of_model(model, data.__getitem__)()
+
+    return train
+
+
+@pytest.mark.parametrize("name", MODELS_OF_ITS_OWN)
+def test_a_pass_that_differs_is_left_out_or_right(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced, _ = observed(of_its_own(name), monkeypatch, steps=24, always=True)
+    found, followed = observed(of_its_own(name), monkeypatch, steps=24)
+    steps = {s.step: s for s in traced.snapshots}
+    for snapshot in found.snapshots:
+        if snapshot.step in steps:  # a long run is thinned
+            assert_same_snapshot(snapshot, steps[snapshot.step])
+    if name in ("experts", "skips"):
+        assert len(found.snapshots) >= 10
+    else:
+        assert followed > 15
+
+
+def test_a_slope_that_is_changed_between_steps_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(0.5), nn.Linear(8, 3))
+    generator = torch.Generator().manual_seed(2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with watch(model, optimizer, budget=None) as run:
+        for i in range(8):
+            model[1].negative_slope = 0.5 if i < 4 else 0.25
+            optimizer.zero_grad()
+            model(torch.randn(64, 6, generator=generator)).square().mean().backward()
+            optimizer.step()
+    slopes = {s.step: s.ledger["1"].slope for s in run.recording.snapshots}
+    assert all(s is not None and (s.mean > 0.69) == (step < 4) for step, s in slopes.items())
+    assert max(slopes) == 7
+
+
+def test_a_layer_that_is_exchanged_is_noticed() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with watch(model, optimizer, budget=None) as run:
+        for i in range(10):
+            if i == 5:
+                model[1] = nn.Sigmoid()
+            optimizer.zero_grad()
+            model(torch.ones(4, 6)).sum().backward()
+            optimizer.step()
+    assert [s.ledger["1"].site.operation for s in run.recording.snapshots][-3:] == ["sigmoid"] * 3
+    assert all(s.ledger["1"].site.operation == "tanh" for s in run.recording.snapshots if s.step < 5)

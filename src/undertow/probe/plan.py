@@ -138,8 +138,4 @@ def _pairs(calls: list[ModuleCall], numbers: dict[int, int]) -> tuple[PlannedMod
             reads[id(call)] = earlier.operation
             paired |= {id(call), id(earlier)}
     covered = {id(operation) for operation in reads.values()}
-    return tuple(
-        _module(call, numbers, reads.get(id(call)), id(call.operation) in covered)
-        for call in calls
-        if id(call.operation) not in covered or call.operation.measured is not None
-    )
+    return tuple(_module(call, numbers, reads.get(id(call)), id(call.operation) in covered) for call in calls)

@@ -37,6 +37,7 @@ class Replay:
         self._slopes, self._guard = slopes, guard
         self.fail = guard(_raise)
         self._next = 0
+        self._handed_on: Any = None
         self._opaque = list(plan.opaque[::-1])
         self._early = [m for m in (plan.modules or ())[::-1] if m.measured and m.in_place]
 
@@ -88,8 +89,14 @@ class Replay:
         if planned.measured and not planned.in_place:
             self._slope(planned, args)
         if planned.reads is not None:
+            if args[0] is not self._handed_on:
+                self.ok = False
+                return
             self._take(planned.reads, args[0])
-        if not planned.covered:
+        if planned.covered:
+            self._handed_on = output
+        else:
+            self._handed_on = None
             self._take(planned.operation, output)
 
     def _after_opaque(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

@@ -110,7 +110,7 @@ class Script:
     def _recorded(self, call: Call, given: Edge | None) -> None:
         """The call made the last operation; an activation in several calls has its input from an earlier one."""
         operation = call.operation = self.trace.operations[-1]
-        if operation.source is not None:
+        if operation.measured is not None and operation.source is not None:
             reader, position = (call, 0) if operation.source == given else self._readers[operation.source]
             reader.source_of, reader.argument = operation, position
 

@@ -58,7 +58,7 @@ class Graph(NamedTuple):
         for stop, own in enumerate(nodes):
             for part, node in enumerate(own):
                 place = self.parts[stop, part][0]
-                if found[place] is None:
+                if found[place] is None and type(node) is self.kinds[place]:
                     found[place] = node
                 elif found[place] is not node:
                     return None
