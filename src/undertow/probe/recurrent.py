@@ -54,12 +54,16 @@ def rnn(at: Moment, w: Weights, x: Tensor, state: State, nonlinearity: str) -> S
     return (at["hidden"](total),)
 
 
-def lstm(at: Moment, w: Weights, x: Tensor, state: State) -> State:
-    """i, f, o = σ(…), g = tanh(…);  c = f c + i g;  h = o tanh(c), or W_hr of it."""
+def lstm(at: Moment, w: Weights, x: Tensor, state: State, empty: bool) -> State:
+    """i, f, o = σ(…), g = tanh(…);  c = f c + i g;  h = o tanh(c), or W_hr of it.
+
+    In an `empty` state there is nothing to forget: that gate has no gradient, and no site.
+    """
     i, f, g, o = at["sum"](torch.add, *_both(at, w, x, state[0])).chunk(4, -1)
-    i, f, o = at["input_gate"](i), at["forget_gate"](f), at["output_gate"](o)
-    kept, new = at["kept"](torch.mul, f, state[1]), at["new"](torch.mul, i, at["candidate"](g))
-    cell = at["cell"](torch.add, kept, new)
+    i, o = at["input_gate"](i), at["output_gate"](o)
+    cell = at["new"](torch.mul, i, at["candidate"](g))
+    if not empty:
+        cell = at["cell"](torch.add, at["kept"](torch.mul, at["forget_gate"](f), state[1]), cell)
     hidden = at["hidden"](torch.mul, o, at["cell_tanh"](cell))
     if w["weight_hr"] is not None:
         hidden = at["projection"](F.linear, hidden, w["weight_hr"])
@@ -120,7 +124,7 @@ class Stepwise(nn.RNNBase):
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 steps = [F.dropout(s, self.dropout) for s in steps]
-            ways = [self._way(layer, d, steps, states) for d in range(1 + self.bidirectional)]
+            ways = [self._way(layer, d, steps, states, hx is None) for d in range(1 + self.bidirectional)]
             final += [last for _, last in ways]
             steps = [torch.cat(s, -1) for s in zip(*(out for out, _ in ways), strict=True)]
         ends = [torch.stack(part) for part in zip(*final, strict=True)]
@@ -137,7 +141,9 @@ class Stepwise(nn.RNNBase):
             return [s.index_select(1, packed.sorted_indices) for s in states]
         return states if batched else [s.unsqueeze(1) for s in states]
 
-    def _way(self, layer: int, reverse: int, steps: list[Tensor], states: list[Tensor]) -> tuple[list[Tensor], State]:
+    def _way(
+        self, layer: int, reverse: int, steps: list[Tensor], states: list[Tensor], empty: bool
+    ) -> tuple[list[Tensor], State]:
         """One layer in one direction over sequences that end at different times, the longest first."""
         weights = Weights(self, f"_l{layer}{'_reverse' * reverse}")
         start = tuple(s[layer * (1 + self.bidirectional) + reverse] for s in states)
@@ -151,14 +157,14 @@ class Stepwise(nn.RNNBase):
                 state = tuple(s[:size] for s in state)
             elif size > have:  # backwards, they begin at their own end
                 state = tuple(torch.cat((s, s0[have:size])) for s, s0 in zip(state, start, strict=True))
-            state = self._step(self._moment(layer, reverse, t), weights, steps[t], state)
+            state = self._step(self._moment(layer, reverse, t), weights, steps[t], state, empty and not outputs)
             outputs[t] = state[0]
         last = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True)) if ended else state
         return [outputs[t] for t in range(len(steps))], last
 
-    def _step(self, at: Moment, weights: Weights, x: Tensor, state: State) -> State:
+    def _step(self, at: Moment, weights: Weights, x: Tensor, state: State, empty: bool) -> State:
         if self.mode == "LSTM":
-            return lstm(at, weights, x, state)
+            return lstm(at, weights, x, state, empty)
         if self.mode == "GRU":
             return gru(at, weights, x, state)
         return rnn(at, weights, x, state, "tanh" if self.mode == "RNN_TANH" else "relu")
@@ -193,6 +199,7 @@ class StepwiseCell(nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         chunks = len(self.weight_ih) // self.hidden_size
+        empty = hx is None
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros, zeros) if chunks == 4 else zeros
@@ -200,7 +207,7 @@ class StepwiseCell(nn.RNNCellBase):
             self.step = Moment()
         weights = Weights(self, "")
         if chunks == 4:
-            return lstm(self.step, weights, input, tuple(hx))
+            return lstm(self.step, weights, input, tuple(hx), empty)
         if chunks == 3:
             return gru(self.step, weights, input, (hx,))[0]
         return rnn(self.step, weights, input, (hx,), str(self.nonlinearity))[0]
