@@ -51,6 +51,21 @@ def test_slots_are_read_together_later():
         readings[8]
 
 
+def test_norm_of_several_slots():
+    torch.manual_seed(2)
+    table, tensors = Panel(), [torch.randn(300), torch.randn(20).double(), torch.empty(0), torch.randn(5) * 1e-30]
+    table.add_many(tensors)
+    table.add(torch.tensor([1.0, math.inf]))
+    table.add(torch.tensor([math.nan, math.inf]))
+    readings = table.read()
+    whole = torch.cat([t.double() for t in tensors]).norm().item()
+    assert readings.norm(slice(4)) == pytest.approx(whole, rel=1e-6)
+    assert readings.norm([3]) == pytest.approx(tensors[3].double().norm().item(), rel=1e-6)
+    assert readings.norm([]) == readings.norm([2]) == 0.0
+    assert readings.norm(range(5)) == math.inf
+    assert math.isnan(readings.norm(range(6)))
+
+
 def test_a_panel_grows():
     table, tensors = Panel(), [torch.full((3,), float(k)) for k in range(700)]
     table.add_many(tensors[:1])

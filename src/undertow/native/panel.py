@@ -45,22 +45,22 @@ class Readings(Sequence[Statistics]):
         zeros = self._unstored.get(index % len(self), 0) if self._unstored else 0
         return diluted(found, zeros) if zeros else found
 
-    def norm(self, slots: list[int] | slice) -> float:
+    def norm(self, slots: Sequence[int] | slice) -> float:
         """√Σx² over all values of these slots; NaN where one of them is NaN, else inf where one is infinite."""
-        count, _, rms, _, _, nans, infs, _ = self._arrived()[slots].unbind(1)
-        if torch.stack([nans, infs]).any():
-            return math.nan if nans.any() else math.inf
-        return math.hypot(*(rms * count.sqrt())[count > 0].tolist())
-
-    def _arrived(self) -> Tensor:
-        for arrive in self._arrivals:
-            arrive(self._rows)
-        self._arrivals.clear()
-        return self._rows
+        every = self._settled()
+        rows = every[slots] if isinstance(slots, slice) else [every[slot] for slot in slots]
+        if any(nans for *_, nans, _, _ in rows):
+            return math.nan
+        if any(infs for *_, infs, _ in rows):
+            return math.inf
+        return math.hypot(*(rms * math.sqrt(count) for count, _, rms, *_ in rows if count))
 
     def _settled(self) -> list[list[float]]:
         if self._numbers is None:
-            self._numbers = self._arrived().tolist()
+            for arrive in self._arrivals:
+                arrive(self._rows)
+            self._arrivals.clear()
+            self._numbers = self._rows.tolist()
         return self._numbers
 
 

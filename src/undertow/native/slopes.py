@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from undertow.native import kernels, pointwise
+from undertow.native.device import on_its_way
 from undertow.native.statistics import CODES, address
 
 VALUES = -1
 """In place of a kernel's number: the numbers are slopes already."""
 
 
-class SlopeStatistics(NamedTuple):
-    """What `slope_statistics` and `statistics_of_slopes` return."""
+class SlopeStatistics:
+    """What `slope_statistics` and `statistics_of_slopes` return; what a GPU computes is waited for when it is read."""
 
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]: a field, not tuple's method
-    mean: float
-    """Of the finite f′, as the rms; NaN where there are none."""
-    rms: float
-    flat: int
-    """Values with |f′| below the threshold."""
-    dead: int
-    """Units whose f′ is exactly 0 for every sample."""
-    alive: Tensor
-    """Per unit, whether f′ differs from 0 (or is NaN) for any sample: bool, on the device of the slopes."""
+    __slots__ = ("_numbers", "_pending", "alive", "count")
+
+    def __init__(self, count: int, alive: Tensor, numbers: tuple[float, ...] | Callable[[], Tensor]) -> None:
+        self.count = count
+        self.alive = alive
+        """Per unit, whether f′ differs from 0 (or is NaN) for any sample: bool, on the device of the slopes."""
+        self._pending = numbers if callable(numbers) else None
+        self._numbers = () if callable(numbers) else numbers
+
+    @property
+    def mean(self) -> float:
+        """Of the finite f′, as the rms; NaN where there are none."""
+        return self._arrived()[0]
+
+    @property
+    def rms(self) -> float:
+        return self._arrived()[1]
+
+    @property
+    def flat(self) -> int:
+        """Values with |f′| below the threshold."""
+        return int(self._arrived()[2])
+
+    @property
+    def dead(self) -> int:
+        """Units whose f′ is exactly 0 for every sample."""
+        return int(self._arrived()[3])
+
+    def _arrived(self) -> tuple[float, ...]:
+        if self._pending is not None:
+            self._numbers, self._pending = tuple(self._pending().tolist()), None
+        return self._numbers
 
 
 def takes(name: str, x: Tensor) -> bool:
@@ -73,7 +97,7 @@ def _by_kernel(
     units = shape[units_along] if shape else 1
     alive = torch.empty(units, dtype=torch.bool)
     if not n:
-        return SlopeStatistics(0, torch.nan, torch.nan, 0, units, alive.fill_(False))
+        return SlopeStatistics(0, alive.fill_(False), (math.nan, math.nan, 0, units))
     at = address(x)
     if not at:
         x = pointwise.dense(x)
@@ -83,10 +107,8 @@ def _by_kernel(
         inner = x.stride(units_along)  # of values without gaps: how many lie between a unit and the next
     parameter = parameters[0] if parameters else 0.0
     flat = rounded(flat, x.dtype) if x.dtype.itemsize == 2 else flat
-    mean, rms, below, dead = kernels.module.slopes(
-        CODES[x.dtype], kernel, at, n, parameter, flat, inner, units, alive.data_ptr()
-    )
-    return SlopeStatistics(n, mean, rms, below, dead, alive)
+    numbers = kernels.module.slopes(CODES[x.dtype], kernel, at, n, parameter, flat, inner, units, alive.data_ptr())
+    return SlopeStatistics(n, alive, numbers)
 
 
 @lru_cache(maxsize=256)
@@ -106,5 +128,4 @@ def by_torch(slopes: Tensor, flat: float, channels_first: bool = False) -> Slope
     wide = wide.to(torch.float32 if batch.device.type == "mps" else torch.float64)  # mps has no float64
     n = finite.sum()
     numbers = [wide.sum() / n, (wide.square().sum() / n).sqrt(), batch.abs().lt(flat).sum(), (~alive).sum()]
-    mean, rms, below, dead = torch.stack([v.to(wide.dtype) for v in numbers]).tolist()
-    return SlopeStatistics(slopes.numel(), mean, rms, round(below), round(dead), alive)
+    return SlopeStatistics(slopes.numel(), alive, on_its_way(torch.stack([v.to(wide.dtype) for v in numbers])))
