@@ -144,15 +144,15 @@ def _first(snapshot: Snapshot) -> Origin | None:
     if snapshot.inputs is not None and snapshot.inputs.nonfinite:
         return _origin(snapshot, "input", "input", "forward", snapshot.inputs, ())
     followed = {e.previous for e in snapshot.ledger if e.forward.nonfinite}
-    last = snapshot.ledger.entries[-1:]
+    last = snapshot.ledger.entries[-1] if snapshot.ledger.entries else None
     for entry in snapshot.ledger:
-        if entry.forward.nonfinite and (entry.site in followed or entry in last):
+        if entry.forward.nonfinite and (entry.site in followed or entry is last):
             before = next((e.forward for e in snapshot.ledger if e.site == entry.previous), snapshot.inputs)
             inputs = (before,) if before is not None else ()
             return _origin(snapshot, entry.site.label, entry.site.operation, "forward", entry.forward, inputs, entry)
     for entry in reversed(snapshot.ledger.entries):
         if entry.backward.nonfinite:
-            site, operation = ("loss", "loss") if entry in last else (entry.site.label, entry.site.operation)
+            site, operation = ("loss", "loss") if entry is last else (entry.site.label, entry.site.operation)
             return _origin(snapshot, site, operation, "backward", entry.backward, (), entry)
     return None
 

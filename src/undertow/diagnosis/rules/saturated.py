@@ -64,9 +64,10 @@ class Saturated(Rule):
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         first = recording.snapshots[0]
+        recent = [{e.site: e.slope.flat for e in s.ledger if e.slope} for s in recording.recent]
         for entry in self._judged(first):
             assert entry.slope is not None
-            late = [e.slope.flat for s in recording.recent for e in s.ledger if e.site == entry.site and e.slope]
+            late = [flat[entry.site] for flat in recent if entry.site in flat]
             if entry.slope.flat < self.share or not late or median(late) < self.still:
                 continue
             if is_fitted(recording, recording.snapshots[-1].ledger):
