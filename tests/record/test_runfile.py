@@ -187,6 +187,7 @@ def test_another_program_may_read_and_lock_the_file_meanwhile(path, monkeypatch)
     assert same(read(path).recordings[0], recording)
 
 
+@pytest.mark.slow
 def test_another_process_reads_while_this_one_writes(path, monkeypatch):
     monkeypatch.setattr(writer, "PERIOD", 0.05)
     program = (
