@@ -55,3 +55,38 @@ def test_what_the_ranks_have_agreed_on_is_the_answer(clock: Clock) -> None:
     clock.now += 5
     budget.stepped(10)
     assert budget.next(10) == 15
+
+
+@pytest.mark.parametrize(("share", "within"), [(0.02, 0.022), (0.1, 0.11)])
+def test_the_share_is_kept_and_told_with_and_without_the_first_steps(clock: Clock, share: float, within: float) -> None:
+    budget = Budget(share)
+    measured = run(budget, clock, 600, extra=0.5)
+    truth = 0.5 * len(measured) / 600
+    assert budget.overhead == pytest.approx(truth, rel=0.01)
+    assert 0.8 * share <= truth <= within
+    assert budget.overhead_later == pytest.approx(0.5 * (len(measured) - FIRST) / (600 - FIRST), rel=0.01)
+
+
+def test_a_step_that_waited_for_something_else_is_not_put_down_to_measuring(clock: Clock) -> None:
+    budget = Budget(0.05)
+    for step in range(400):
+        wanted = budget.wants(step)
+        clock.now += 1.0 + 0.2 * wanted + 500.0 * (step == 0) + 30.0 * (step % 40 == 39)
+        budget.stepped(step)
+    assert budget.overhead is not None
+    assert budget.overhead < 0.06
+    assert len(budget._later) > 20
+
+
+@pytest.mark.parametrize(("cost", "taken"), [(0.001, 570), (0.04, 212), (10.0, 95)])
+def test_norms_that_exceed_the_budget_are_sampled(clock: Clock, cost: float, taken: int) -> None:
+    budget, normed = Budget(0.02), 0
+    for step in range(600):
+        wanted = budget.wants(step)
+        clock.now += 1.0 + 5.0 * wanted
+        if not wanted and budget.wants_norms(step):
+            with budget.counted():
+                clock.now += cost
+            normed += 1
+        budget.stepped(step)
+    assert normed == pytest.approx(taken, rel=0.1)
