@@ -24,6 +24,7 @@ from undertow.foundation.imports import when_imported
 from undertow.probe.calls import OutermostCalls, variable_name
 from undertow.probe.clock import parameters
 from undertow.probe.observer import Observer
+from undertow.probe.replica import is_replica
 from undertow.record import Recording
 
 COMPILER = "torch._dynamo.repro.after_dynamo"
@@ -109,6 +110,8 @@ class Discovery:
     # ------------------------------------------------------------ calls
 
     def _called(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if is_replica(module):
+            return
         self.seen.name = type(module).__name__
         trains = module.training and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         own = [p for p in module.parameters() if p.requires_grad] if trains else []

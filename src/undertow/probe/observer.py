@@ -27,6 +27,7 @@ from undertow.probe.scaler import only_scaler, scale_of, stepping_scaler
 from undertow.probe.states import States, tied
 from undertow.probe.tap import ForwardTap
 from undertow.probe.updates import Weights
+from undertow.probe.witness import Witness
 from undertow.record import LossReading, NotObserved, Recording, Sink, Snapshot, Stage, StepReading
 
 ALARMED = 2
@@ -90,6 +91,7 @@ class Observer:
         """The last iteration, while nothing but steps has followed it."""
         self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
         self._clock = Clock(model, optimizer, self, self._guard)
+        self._witness = Witness(model, lambda: self.model.training, self._guard)
         self._note_parallel()
         self._start(0, self.budget.wants(0))
 
@@ -102,13 +104,16 @@ class Observer:
         """Takes every hook off; the model is as it was."""
         self._clock.close()
         self._tap.disarm()
+        self._witness.close()
         self._guard(self._end)()
+        self._tap.disarm()  # the last step may have armed it for one that does not come
         for account in self._tap.take():  # after an error of ours there may be some left
             account.close()
         self.recording.overhead = self.budget.overhead
 
     def join(self, args: tuple[Any, ...]) -> None:
         """Takes in the forward pass that has just begun: its pre-hooks were called before there was one of ours."""
+        self._witness.before(args, {})
         self._guard(self._tap.enter)(self.model, args)
 
     def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,6 +146,7 @@ class Observer:
         self._arm(deep)
 
     def _arm(self, deep: bool) -> None:
+        self._witness.deepen(deep)
         if deep or None in self._optimizers:  # without an optimizer's hooks, a step is seen at the next forward pass
             self._tap.arm()
         else:
@@ -239,6 +245,8 @@ class Observer:
             now.deep.add(gone_through)
         if now.deep is not None or now.passes >= self._usual_passes:
             now.end = Gradients(self._all, scale_of(self._scaler))
+            if self._stepping is not None or not any(self._optimizers):  # no hook tells of a step before it is made
+                self._look_back_unscaled(now.end)
         now.changed_late = now.changed_late or (now.passes == 1 and self._changed_late.changed())
         self._mark()
         if self._only is None and not any(self._optimizers):
@@ -255,9 +263,12 @@ class Observer:
         iteration = self._iteration_of(optimizer)
         if iteration.passes:  # else it was given a closure, which will compute the gradients
             self._received = self._receive(iteration, optimizer)
+            if self._on_host and self._received.broken:
+                self._look_back()
 
     def after_step(self, optimizer: Optimizer) -> None:
         self._stepping = None
+        self._witness.stepped()
         received = self._received
         if received is None or self._now.passes > self._passes_before:
             received = self._receive(self._iteration_of(optimizer), optimizer)
@@ -278,6 +289,21 @@ class Observer:
             self._changed_late = Late(received.held)
         if all(known in iteration.stepped for known in self._optimizers):
             self._finish()
+
+    def _look_back(self) -> None:
+        """At a gradient that is not finite, before an optimizer spreads it over the weights: where it came from.
+
+        On a GPU nothing waits for its size, and the weights have changed before it is known.
+        """
+        found = self._witness.testify(self._now.number)
+        if found is not None:
+            self.recording.add(found)
+
+    def _look_back_unscaled(self, end: Gradients) -> None:
+        """The same at the end of a pass; the overflow of a scaled loss is left to its scaler."""
+        broken = self._on_host and len(end.readings) and not math.isfinite(end.norm(self._all))
+        if broken and (self._scaler or only_scaler()) is None:
+            self._look_back()
 
     # ------------------------------------------------------------ steps
 
@@ -376,6 +402,7 @@ class Observer:
         now = self._now
         end, number = now.end or Gradients(self._all), self._number(None)
         now.stepped.append(None)
+        self._witness.stepped()
         self._add(StepReading(now.number, end.norm(self._all), math.nan, number, passes=now.passes))
         if now.deep is not None:
             now.deep.received(end, self._all)
@@ -421,4 +448,5 @@ class Observer:
             f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
         )
         self.recording.add(NotObserved("undertow", message))
+        self._witness.close()
         warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
@@ -67,11 +68,23 @@ class Received:
         if iteration.deep is not None:
             iteration.deep.received(self.gradients, [*self.held, *others])
 
+    @cached_property
+    def norm(self) -> float:
+        """Of the gradients, up to a divisor; NaN where there are none."""
+        return self.gradients.norm(self.held)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the optimizer is about to use values that are not finite."""
+        if math.isfinite(self.norm) or self.gradients.overflowed:
+            return False
+        return any(id(p) in self.gradients.readings for p in self.held)
+
     def reading(self, number: int) -> tuple[StepReading, bool]:
         """The reading of the step by the optimizer of this number, and whether gradients were changed uncounted."""
         iteration, gradients, end = self.iteration, self.gradients, self.iteration.end
         scale = gradients.scale if self._scaled else 1.0
-        norm = gradients.norm(self.held) / gradients.divisor
+        norm = self.norm / gradients.divisor
         before = None
         uncounted = False
         if end is not None and end is not gradients:

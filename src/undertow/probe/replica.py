@@ -10,6 +10,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ PLAIN = (dict, OrderedDict, defaultdict, list, tuple, set)
 """Containers that are copied with what they hold; anything else that is no tensor or module is shared."""
 FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+_MADE: WeakSet[nn.Module] = WeakSet()
 
 
 def replica(model: nn.Module, change: Callable[[nn.Module], None] = lambda module: None) -> nn.Module:
@@ -41,6 +43,11 @@ def replica(model: nn.Module, change: Callable[[nn.Module], None] = lambda modul
         A model whose weights are not whole on this rank (FSDP), or that is compiled by torch.jit.
     """
     return _Builder(change).module(unwrapped(model))
+
+
+def is_replica(module: nn.Module) -> bool:
+    """Whether the module is one of ours, whose passes are none of the user's."""
+    return module in _MADE
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -71,6 +78,7 @@ class _Builder:
             return self._made[id(original)]
         _refuse(original)
         twin = self._keep(original, object.__new__(type(original)))
+        _MADE.add(twin)
         state = {name: self._value(name, value) for name, value in vars(original).items()}
         state["_compiled_call_impl"] = None  # model.compile() leaves a call of the original here
         vars(twin).update(state)

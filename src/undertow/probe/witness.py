@@ -124,6 +124,14 @@ class Witness:
             if isinstance(tensor, Tensor) and tensor.requires_grad:
                 tensor.register_hook(_Incoming(self.passes[-1], leaf))
 
+    def testify(self, step: int) -> Origin | NotObserved | None:
+        """What `find` finds, the first time; afterwards the weights may be spoilt, and nothing is kept any more."""
+        if not self._handles:
+            return None
+        found = self.find(step)
+        self.close()
+        return found
+
     def find(self, step: int) -> Origin | NotObserved:
         """Where the first value of the step's passes that is not finite arose, found by running them again on the side.
 
