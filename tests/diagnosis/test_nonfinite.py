@@ -89,3 +89,12 @@ def test_an_origin_seen_only_afterwards_says_so() -> None:
     recording = replace(measure(Masked(broken=True), batch(), F.cross_entropy), origin=None)
     recording.steps.insert(0, StepReading(-1, math.nan, 0.1))
     assert [e.name for e in finding_of(recording).counter_evidence] == ["inexact"]
+
+
+@pytest.mark.parametrize(("before", "late"), [(8, False), (5, True)])
+def test_weights_that_were_spoilt_in_a_step_that_nobody_looked_at(before: int, late: bool) -> None:
+    recording = measure(Masked(), batch(), F.cross_entropy)
+    recording.steps[:] = [StepReading(0, 1.0, 0.1), StepReading(before, 1.0, 0.1), StepReading(9, math.nan, 0.1)]
+    recording.add(Origin(9, "first.weight", "parameter", "forward", "nan", None, ()))
+    finding = finding_of(recording)
+    assert (finding.cause, bool(finding.counter_evidence)) == ("learning_rate", late)

@@ -150,9 +150,15 @@ class Witness:
         except Exception as error:  # the user's own code runs here, in a state that it may not expect
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             return NotObserved(WHAT, f"the step could not be run again on the side: {reason}")
-        dropped = f"; {self.dropped} of its passes were no longer at hand" if self.dropped else ""
-        reason = "run again on the side, the forward and backward pass of the step stayed finite: look at what is not"
-        return NotObserved(WHAT, f"{reason} in model(...), such as a penalty on the weights or own gradients{dropped}")
+        return NotObserved(WHAT, _nowhere(self.dropped))
+
+
+def _nowhere(dropped: int) -> str:
+    """Why running the step again shows nothing."""
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    places = ["a penalty on the weights", "gradients changed by the loop", *(["another rank"] if several else [])]
+    kept = f"; {dropped} of its passes were no longer at hand" if dropped else ""
+    return f"run again on the side, the step stayed finite: look outside of model(...), at {' or '.join(places)}{kept}"
 
 
 class _Before(Hook):

@@ -85,9 +85,7 @@ class Nonfinite(Rule):
                 *(Evidence("operand_max", r.max, None, None, "") for r in operands if math.isfinite(r.max)),
                 Evidence("finite_steps_before", float(began), None, None, ""),
             ),
-            counter_evidence=()
-            if origin is None or origin.exact
-            else (Evidence("inexact", 1.0, None, 0.0, "replayed"),),
+            counter_evidence=(Evidence("inexact", 1.0, None, 0.0, "replayed"),) if _is_late(recording, origin) else (),
             cures=CURES[cause],
             values={
                 "count": output.nonfinite if output else 1,
@@ -122,6 +120,14 @@ class Nonfinite(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("relu", depth=2, he=True), inputs=100.0, lr=1e-4)
+
+
+def _is_late(recording: Recording, origin: Origin | None) -> bool:
+    """Whether the origin was seen after it arose: weights were spoilt in a step whose gradient was not looked at."""
+    if origin is None:
+        return False
+    spoilt = origin.operation in ("parameter", "buffer") and origin.step > 0
+    return not origin.exact or (spoilt and all(s.step != origin.step - 1 for s in recording.steps))
 
 
 def _norms(recording: Recording, before: int) -> list[float]:
