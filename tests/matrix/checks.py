@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 import undertow as ut
+from undertow.record import Snapshot
 
 
 @dataclass
@@ -136,27 +137,22 @@ class Against:
 
 @cache
 def against_autograd(id: str) -> dict[int, Against]:
-    """The first and the last step against autograd in a run that nobody watches."""
-    setting, (_, run) = ROWS[id].setting(), watched(id)
-    snapshots = {s.step: s for s in run.recording.snapshots}
-    found: dict[int, Against] = {}
+    """The first and the last measured step against autograd in runs that nobody watches."""
+    snapshots = watched(id)[1].recording.snapshots
+    return {s.step: _against(id, s.step, s) for s in (snapshots[0], snapshots[-1])}
+
+
+def _against(id: str, k: int, snapshot: Snapshot) -> Against:
+    setting = ROWS[id].setting()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for k in range(setting.steps):
-            if k in (0, setting.steps - 1):
-                state, buffers = torch.get_rng_state(), copy.deepcopy(dict(setting.model.named_buffers()))
-                true = truth(setting.model, lambda k=k: setting.loss(k))
-                torch.set_rng_state(state)
-                for name, buffer in setting.model.named_buffers():
-                    buffer.detach().copy_(buffers[name])
-                sizes = {n: r.gradient.rms for n, r in snapshots[k].parameters.items() if r.gradient is not None}
-                errors = {
-                    n: relative(sizes.get(n, 0.0), size) for n, size in true.parameters.items() if size is not None
-                }
-                worst = max(errors, key=lambda n: errors[n])
-                found[k] = Against(compare(snapshots[k].ledger, true), errors[worst], worst)
-            (setting.step or setting.plain)(k)
-    return found
+        for j in range(k):
+            setting.run(j)
+        true = truth(setting.model, lambda: setting.loss(k))
+    sizes = {n: r.gradient.rms for n, r in snapshot.parameters.items() if r.gradient is not None}
+    errors = {n: relative(sizes.get(n, 0.0), size) for n, size in true.parameters.items() if size is not None}
+    worst = max(errors, key=lambda n: errors[n])
+    return Against(compare(snapshot.ledger, true), errors[worst], worst)
 
 
 def activations(id: str) -> dict[str, int]:
@@ -166,9 +162,9 @@ def activations(id: str) -> dict[str, int]:
     return dict(Counter(e.slope.activation if e.slope else e.site.operation for e in sites))
 
 
-def findings(id: str) -> set[str]:
-    """The kinds above a note."""
-    return {f.kind for f in watched(id)[1].diagnose().findings if f.severity != "note"}
+def findings(id: str) -> dict[str, str]:
+    """The kinds above a note, and where."""
+    return {f.kind: f.where for f in watched(id)[1].diagnose().findings if f.severity != "note"}
 
 
 def notes(id: str) -> list[str]:

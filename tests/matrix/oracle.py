@@ -70,7 +70,7 @@ def truth(model: nn.Module, loss: Any) -> Truth:
     enter = model.register_forward_pre_hook(lambda *_: setattr(watcher, "inside", True))
     leave = model.register_forward_hook(lambda *_: setattr(watcher, "inside", False))
     with watcher:
-        value = loss()
+        value = loss()  # a lazy module has parameters from here on
     enter.remove()
     leave.remove()
     calls = watcher.calls

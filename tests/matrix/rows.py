@@ -2,7 +2,7 @@
 
 Add a row to any file `rows_*.py` here::
 
-    @row(1, "MLP, 20 sigmoid layers", activations={"sigmoid": 20}, findings={"vanishing"})
+    @row(1, "MLP, 20 sigmoid layers", activations={"sigmoid": 20}, findings={"vanishing": "0 (linear)"})
     def deep_sigmoid() -> Setting:
         return classifying(nn.Sequential(...), (32, 16))
 """
@@ -33,7 +33,10 @@ class Setting:
 
     def train(self) -> list[Tensor]:
         """The losses."""
-        return [(self.step or self.plain)(k).detach().clone() for k in range(self.steps)]
+        return [self.run(k).detach().clone() for k in range(self.steps)]
+
+    def run(self, k: int) -> Tensor:
+        return (self.step or self.plain)(k)
 
     def plain(self, k: int) -> Tensor:
         self.optimizer.zero_grad()
@@ -52,14 +55,18 @@ class Row:
     make: Callable[[], Setting]
     activations: Mapping[str, int] = field(default_factory=dict)
     """How many sites of each activation the last ledger has, counted by hand from the model's code."""
-    findings: frozenset[str] = frozenset()
-    """Kinds above a note; none for a healthy model."""
+    findings: Mapping[str, str] = field(default_factory=dict)
+    """Kinds above a note and where; none for a healthy model."""
     not_observed: tuple[str, ...] = ()
     """A part of each line of `diagnosis.not_observed`, in any order."""
     tolerance: float = 1e-5
     """Of the backward values' rms against autograd, relative."""
     truth: bool = True
     """Whether `loss(k)` is all of a step's graph, so that `torch.autograd.grad` of it is the truth of the ledger."""
+    parameters: bool = True
+    """Whether it is that of the parameters' gradients too: one pass, unscaled and unclipped."""
+    every_step: bool = True
+    """Whether each step is measured: not where the model's own course changes, and a plan of it is left."""
     fast: bool = False
     """Whether it belongs to the fast tests."""
     needs: str = ""
@@ -81,11 +88,13 @@ def row(
     number: int,
     title: str,
     *,
-    findings: Iterable[str] = (),
+    findings: Mapping[str, str] | None = None,
     not_observed: Iterable[str] = (),
     activations: Mapping[str, int] | None = None,
     tolerance: float = 1e-5,
     truth: bool = True,
+    parameters: bool = True,
+    every_step: bool = True,
     fast: bool = False,
     needs: str = "",
 ) -> Callable[[Callable[[], Setting]], Callable[[], Setting]]:
@@ -97,10 +106,12 @@ def row(
             title,
             make,
             activations or {},
-            frozenset(findings),
+            findings or {},
             tuple(not_observed),
             tolerance,
             truth,
+            parameters,
+            every_step,
             fast,
             needs,
         )
@@ -153,3 +164,15 @@ def counting(vocabulary: int, batch: int, length: int, steps: int, seed: int = 0
     generator = torch.Generator().manual_seed(seed)
     starts = [torch.randint(vocabulary, (batch, 1), generator=generator) for _ in range(steps)]
     return [(start + torch.arange(length)) % vocabulary for start in starts]
+
+
+ELSEWHERE: dict[int, tuple[str, str]] = {
+    29: ("torch.compile: inductor fullgraph, aot_eager, hooks added later", "tests/frameworks/test_compile.py"),
+    30: ("DDP, 2 gloo processes, and no_sync", "tests/ranks/test_ranks.py"),
+    31: ("FSDP2, 2 gloo processes", "tests/ranks/test_ranks.py"),
+    32: ("FSDP1 with use_orig_params", "tests/ranks/test_ranks.py"),
+    37: ("Lightning, automatic and manual optimization", "tests/frameworks/test_lightning.py"),
+    38: ("Hugging Face Trainer with accumulation", "tests/frameworks/test_trainer.py"),
+    39: ("Accelerate loop", "tests/frameworks/test_accelerate.py"),
+}
+"""Rows that need processes or a framework of their own have their tests there."""

@@ -17,18 +17,17 @@ class Planted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for i, layer in enumerate(self.layers):
-            x = torch.tanh(layer(x))
-            if i == self.layer and self.passes >= self.at:
-                x = x * torch.tensor([1.0] * 15 + [self.value])
+            factor = self.value if i == self.layer and self.passes >= self.at else 1.0
+            x = torch.tanh(layer(x)) * torch.tensor([1.0] * 15 + [factor])
         self.passes += 1
         return self.head(x)
 
 
-@row(48, "NaN at layer 2 from the start", activations={"tanh": 4}, findings={"nonfinite"}, fast=True)
+@row(48, "NaN at layer 2 from the start", activations={"tanh": 4}, findings={"nonfinite": "forward:mul#2"}, fast=True)
 def nan_at_the_start() -> Setting:
     return classifying(Planted(float("nan"), 2, 0), (32, 16))
 
 
-@row(48, "infinity at layer 1 from step 7", activations={"tanh": 4}, findings={"nonfinite"})
+@row(48, "infinity at layer 1 from step 7", activations={"tanh": 4}, findings={"nonfinite": "forward:mul#1"})
 def infinity_later() -> Setting:
     return classifying(Planted(float("inf"), 1, 7), (32, 16))

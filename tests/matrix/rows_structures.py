@@ -224,7 +224,7 @@ class Equilibrium(nn.Module):
         return self.head(new)
 
 
-@row(40, "a loop of dynamic depth (DEQ)", activations={"tanh": 9})
+@row(40, "a loop of dynamic depth (DEQ)", activations={"tanh": 8}, every_step=False)
 def equilibrium() -> Setting:
     return classifying(Equilibrium(), (32, 16))
 

@@ -21,7 +21,9 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 def test_watching_changes_nothing(row: Row) -> None:
     assert checks.differences(row.id) == []
-    assert checks.watched(row.id)[1].recording.snapshots
+    done, run = checks.watched(row.id)
+    measured = {s.step for s in run.recording.snapshots}
+    assert measured >= set(range(done.setting.steps)) or (measured and not row.every_step)
 
 
 def test_every_backward_value_is_autograds(row: Row) -> None:
@@ -30,7 +32,7 @@ def test_every_backward_value_is_autograds(row: Row) -> None:
     for against in checks.against_autograd(row.id).values():
         assert against.sites.unknown == ()
         assert against.sites.error < row.tolerance, against.sites.worst
-        assert against.parameters < row.tolerance, against.worst
+        assert against.parameters < row.tolerance or not row.parameters, against.worst
 
 
 def test_every_activation_is_a_site(row: Row) -> None:

@@ -25,6 +25,14 @@ from undertow.record import Ledger, NotObserved, Reading
 T = TypeVar("T")
 
 
+CUSTOM = {
+    "": "custom autograd.Function: only its backward pass is seen, its factor is counted with the next site",
+    "CheckpointFunction": "reentrant checkpoint: what it runs is computed in the backward pass, out of sight; with "
+    "use_reentrant=False it is seen",
+}
+"""Why the inside of an autograd.Function is not observed, by its name."""
+
+
 class Account:
     """Hooks a finished forward pass, listens to its backward pass, and gives its ledger."""
 
@@ -84,10 +92,7 @@ class Account:
         for node in nodes - inside:
             if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls"):
                 name = type(node).__name__.removesuffix("Backward")
-                reason = (
-                    "custom autograd.Function: only its backward pass is seen, its factor is counted with the next site"
-                )
-                self.trace.not_observed.setdefault(name, NotObserved(name, reason))
+                self.trace.not_observed.setdefault(name, NotObserved(name, CUSTOM.get(name, CUSTOM[""])))
 
     def _link(self) -> None:
         """Finds the stops before each stop and puts a hook on every node that hands a gradient to one."""

@@ -18,18 +18,19 @@ class Prepared:
     def __init__(self) -> None:
         self._edges: set[Edge] = set()
 
-    def is_one(self, args: tuple[Any, ...], name: str, in_layer: bool) -> bool:
-        """Whether a call makes a weight.
-
-        `in_layer`: in a layer of torch, whose hooks prepare its weight from it and from buffers (spectral norm) before
-        the layer's own operation, which also reads nothing else that takes a gradient where it is the first.
-        """
+    def is_one(self, args: tuple[Any, ...]) -> bool:
+        """Whether a call reads parameters and what was made of them, and nothing else."""
         tensors = [a for a in args if isinstance(a, Tensor)]
-        made = [self._is_weight(t) for t in tensors]
-        if tensors and all(made):
-            return True
-        trained = [weight for t, weight in zip(tensors, made, strict=True) if t.requires_grad]
-        return in_layer and name not in WEIGHTS and name not in NORMALISATION and bool(trained) and all(trained)
+        return bool(tensors) and all(map(self._is_weight, tensors))
+
+    def is_one_in_layer(self, args: tuple[Any, ...], name: str) -> bool:
+        """Whether a call in a layer of torch prepares its weight, with the help of buffers: the hook of spectral norm.
+
+        The first layer's own operation, too, reads nothing else that takes a gradient.
+        """
+        trained = [a for a in args if isinstance(a, Tensor) and a.requires_grad]
+        own = name in WEIGHTS or name in NORMALISATION
+        return not own and bool(trained) and all(map(self._is_weight, trained))
 
     def keep(self, output: Any) -> None:
         """The results of such a call."""

@@ -38,6 +38,7 @@ class Replay:
         self.fail = guard(_raise)
         self._next = 0
         self._handed_on: Any = None
+        self._busy = False
         self._opaque = list(plan.opaque[::-1])
         self._early = [m for m in (plan.modules or ())[::-1] if m.measured and m.in_place]
 
@@ -101,13 +102,16 @@ class Replay:
 
     def _after_opaque(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._opaque and module is self._opaque[-1].module:
-            with torch._C.DisableTorchFunction():
-                planned = self._opaque.pop()
+            planned = self._opaque.pop()
+            self._busy = True  # to switch torch's dispatch off would take it from the jets of a derivative, too
+            try:
                 self._slope(planned, args)
                 self._take(planned.operation, output)
+            finally:
+                self._busy = False
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self.ok or not counts(function) or not torch.is_grad_enabled():
+        if self._busy or not self.ok or not counts(function) or not torch.is_grad_enabled():
             return function(*args, **kwargs)
         planned = self._expected(function, args, kwargs)
         if planned is None:

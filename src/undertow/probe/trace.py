@@ -128,13 +128,14 @@ class Trace:
         if not self._stack or self._stack[-1].module is not module:
             return
         frame = self._stack.pop()
-        if frame.opaque is not None and isinstance(output, Tensor) and self._taking_part(output):
-            with self._paused():
+        if frame.opaque is None or not isinstance(output, Tensor):
+            return
+        with self._paused():
+            if self._taking_part(output):
                 name = type(module).__name__.lower()
-                site = Site(frame.path, name, frame.call, "activation")
-                self._record(
-                    site if frame.held else self._site(name, "activation"), output, self._slope(frame.opaque, args[0])
-                )
+                own = Site(frame.path, name, frame.call, "activation")
+                site = own if frame.held else self._site(name, "activation")
+                self._record(site, output, self._slope(frame.opaque, args[0]))
 
     @property
     def samples(self) -> int:
@@ -177,12 +178,10 @@ class Trace:
 
     def _is_prepared(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         frame = self._stack[-1] if self._stack else None
-        if frame is None:
-            return self._prepared.is_one(args, name, in_layer=False)
-        return frame.prepares or (
-            self._prepared.is_one(args, name, frame.owns_its_operation)
-            and self.slopes.recognise(function, args, kwargs) is None
-        )
+        if self._prepared.is_one(args) or (frame is not None and frame.prepares):
+            return True
+        in_layer = frame is not None and frame.owns_its_operation and self._prepared.is_one_in_layer(args, name)
+        return in_layer and self.slopes.recognise(function, args, kwargs) is None
 
     def _plumb(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """No site; but a spelling may go through a cast."""
