@@ -82,9 +82,10 @@ def test_the_articles_table_names_every_test_and_no_other(page):
     assert set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text(encoding="utf-8"))) == defined
 
 
-def test_ledger_page_prints_what_it_shows(capsys):
-    exec(blocks("docs/ledger.md", "python")[0], {})
-    assert capsys.readouterr().out == blocks("docs/ledger.md", "text")[0]
+@pytest.mark.parametrize("number", [0, 1])
+def test_ledger_page_prints_what_it_shows(capsys, number):
+    exec(blocks("docs/ledger.md", "python")[number], {})
+    assert capsys.readouterr().out == blocks("docs/ledger.md", "text")[number]
 
 
 def test_diagnosis_page_explains_every_word():
