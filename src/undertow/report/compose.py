@@ -9,7 +9,7 @@ from undertow.cures import Verdict, Verdicts
 from undertow.diagnosis import Diagnosis, Evidence, Finding
 from undertow.foundation import EFFECTS, Effect, current_language, knows, say
 from undertow.foundation.numbers import share, written
-from undertow.record import Entry, Ledger
+from undertow.record import Entry, Ledger, Recording
 from undertow.report import document as tree
 from undertow.report.document import Block, Card, Cell, Column, Document, EvidenceRow, Number, Row, Table, Text
 from undertow.report.training import approach_table, sections
@@ -106,6 +106,13 @@ def finding_card(finding: Finding) -> Card:
     )
 
 
+def finding_blocks(finding: Finding, recording: Recording | None) -> list[Block]:
+    """A finding, and for numbers that ran away the steps that led there."""
+    ran_away = finding.kind in ("nonfinite", "exploding")
+    came = approach_table(recording, finding.step) if recording is not None and ran_away else None
+    return [finding_card(finding), *([came] if came else [])]
+
+
 def _evidence(evidence: Evidence) -> EvidenceRow:
     low, high = evidence.low, evidence.high
     if low is not None and high is not None:
@@ -167,13 +174,7 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
     blocks: list[Block] = [tree.Heading(say("report.section.findings"))]
     recording = diagnosis.recording
     for finding in diagnosis.findings:
-        blocks.append(finding_card(finding))
-        came = (
-            approach_table(recording, finding.step)
-            if recording and finding.kind in ("nonfinite", "exploding")
-            else None
-        )
-        blocks += [came] if came else []
+        blocks += finding_blocks(finding, recording)
     if diagnosis.healthy:
         blocks.append(tree.Callout(say("report.healthy"), "good"))
     if diagnosis.ledger.path:

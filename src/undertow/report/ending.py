@@ -9,7 +9,7 @@ from undertow.foundation import NothingObservedError, current_language, say
 from undertow.foundation.numbers import share
 from undertow.record import NotObserved, Recording
 from undertow.report import document as tree
-from undertow.report.compose import finding_card
+from undertow.report.compose import finding_blocks
 from undertow.report.document import Block, Document
 
 MOST_MODELS, MOST_NOTES = 6, 5
@@ -43,7 +43,7 @@ def _model(recording: Recording, diagnosis: Diagnosis | None, named: bool) -> li
     if diagnosis is None:
         blocks.append(tree.Callout(say("run.unmeasured"), "warn"))
     else:
-        blocks += map(finding_card, diagnosis.findings)
+        blocks += [block for finding in diagnosis.findings for block in finding_blocks(finding, recording)]
         if not diagnosis.findings:
             blocks.append(tree.Callout(say("report.healthy"), "good"))
     notes = [_note(n) for n in recording.not_observed.values()]
