@@ -88,9 +88,10 @@ def test_the_loss_is_read_where_backward_is_called(discovery: Discovery) -> None
     assert [reading.value for reading in recording.losses] == pytest.approx(losses)
 
 
-def test_once_all_is_known_calls_are_not_listened_to(discovery: Discovery) -> None:
+def test_once_all_is_known_calls_are_not_listened_to(discovery: Discovery, monkeypatch: pytest.MonkeyPatch) -> None:
     model = mlp()
     optimizer = sgd(model)
+    monkeypatch.setattr(gc, "get_objects", lambda: [model, optimizer])  # not those of other tests
     steps(model, optimizer, 2)
     assert torch_module._has_any_global_hook()
     steps(model, optimizer, 2)

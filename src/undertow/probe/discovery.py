@@ -9,6 +9,7 @@ compiled anew without it): there, models are found through the parameters of the
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +24,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from undertow.foundation.imports import when_imported
 from undertow.probe.calls import OutermostCalls, variable_name
 from undertow.probe.clock import parameters
+from undertow.probe.compiled import COMPILER, compiled_functions_live
 from undertow.probe.observer import Observer
 from undertow.probe.replica import is_replica
 from undertow.record import Recording
 
-COMPILER = "torch._dynamo.repro.after_dynamo"
-"""torch.compile imports it, whatever its backend, when it is called and before anything is compiled."""
 LOOKED = (3, 10, 30)
 """After so many optimizer steps without anything new, all may be known."""
 LONGEST = 100
@@ -73,13 +73,17 @@ class Discovery:
         self._quiet = self._armed_for = 0
         self._progress: dict[Observer, tuple[int, int]] = {}  # its step, and when it was first seen there
         self._compiles = False
+        self._cancel: Callable[[], None] = lambda: None
         self._calls = OutermostCalls(self._called, self._guard)
         self._handles = [
             register_optimizer_step_pre_hook(self._guard(self._before_step)),
             register_optimizer_step_post_hook(self._guard(self._after_step)),
         ]
         self._calls.arm()
-        self._cancel = when_imported(COMPILER, self._guard(self._compiling))
+        if COMPILER not in sys.modules:
+            self._cancel = when_imported(COMPILER, self._guard(self._compiling))
+        elif compiled_functions_live():
+            self._compiling()
 
     def close(self) -> list[Recording]:
         """Takes every hook off; the recordings of the models that trained, in the order in which they were found."""

@@ -13,7 +13,7 @@ _OF_AUTOGRAD = torch.autograd.backward.__code__
 
 
 def running_loss() -> Tensor | None:
-    """The scalar on which `backward()` was called, while its backward pass runs or ends in the calling thread.
+    """The scalar on which `backward()` was called, with its graph, while that runs or ends in the calling thread.
 
     It is read from the frames of that call, the outermost where checkpointing nests another one; None where there is
     none (a thread of the engine's own, as of a GPU) or where it is no real scalar.
@@ -28,5 +28,5 @@ def running_loss() -> Tensor | None:
             found = given[0] if isinstance(given, tuple | list) and len(given) == 1 else given
         frame = frame.f_back
     if isinstance(found, Tensor) and found.numel() == 1 and found.is_floating_point():
-        return found.detach()
+        return found
     return None

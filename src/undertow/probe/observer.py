@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from undertow.probe.budget import Budget
 from undertow.probe.clock import Clock, parameters
+from undertow.probe.compiled import Shadow
 from undertow.probe.deep import DeepStep
 from undertow.probe.gradients import Gradients, Late, Marks
 from undertow.probe.loss import running_loss
@@ -90,6 +91,7 @@ class Observer:
         self._before: Iteration | None = None
         """The last iteration, while nothing but steps has followed it."""
         self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
+        self._shadow = Shadow(model, self._wanted, self._guard, self.recording.add)
         self._clock = Clock(model, optimizer, self, self._guard)
         self._witness = Witness(model, lambda: self.model.training, self._guard)
         self._note_parallel()
@@ -106,13 +108,17 @@ class Observer:
         self._tap.disarm()
         self._witness.close()
         self._guard(self._end)()
+        self._shadow.disarm()
         self._tap.disarm()  # the last step may have armed it for one that does not come
         for account in self._tap.take():  # after an error of ours there may be some left
             account.close()
         self.recording.overhead = self.budget.overhead
 
-    def join(self, args: tuple[Any, ...]) -> None:
+    def join(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         """Takes in the forward pass that has just begun: its pre-hooks were called before there was one of ours."""
+        if self._shadow.armed:
+            self._guard(self._shadow.enter)(self.model, args, kwargs or {})
+            return
         self._witness.before(args, {})
         self._guard(self._tap.enter)(self.model, args)
 
@@ -137,6 +143,7 @@ class Observer:
         """Before its first forward pass, or as soon as it is seen that the one before is over."""
         self._now = Iteration(number, DeepStep() if deep else None)
         self._tap.begin_step()
+        self._shadow.begin_step()
         self._next_deep = None
         if deep and number >= LEARN * self._learnt:
             self.look_around()
@@ -146,9 +153,12 @@ class Observer:
         self._arm(deep)
 
     def _arm(self, deep: bool) -> None:
-        self._witness.deepen(deep)
-        if deep or None in self._optimizers:  # without an optimizer's hooks, a step is seen at the next forward pass
-            self._tap.arm()
+        hidden = self._shadow.arm() if deep or None in self._optimizers else False
+        self._witness.deepen(deep and not hidden)
+        if not hidden:
+            self._shadow.disarm()
+        if not hidden and (deep or None in self._optimizers):
+            self._tap.arm()  # without an optimizer's hooks, a step is seen at the next forward pass
         else:
             self._tap.disarm()
 
@@ -237,7 +247,10 @@ class Observer:
         now = self._now
         now.passes += 1
         if self.notes_loss:
-            now.losses += [loss for loss in [running_loss()] if loss is not None and (loss.is_cpu or now.deep)]
+            found = running_loss()
+            now.losses += [found.detach()] if found is not None and (found.is_cpu or now.deep) else []
+        if self._shadow.unsure:
+            self._shadow.look()
         if now.deep is not None:
             accounts = self._tap.take()
             gone_through = [a for a in accounts if a.seal(task)]
@@ -278,7 +291,7 @@ class Observer:
         if iteration.deep is not None and iteration is self._now:
             iteration.deep.after_step(received.held)
         self._defer(partial(self._emit, received, self._number(optimizer)))
-        self._mark()
+        self._marks.renew()
         if iteration is not self._now:
             return
         if len(iteration.stepped) == 1:
@@ -315,6 +328,9 @@ class Observer:
 
     def _before_change(self) -> None:
         if self._now.deep is not None:
+            replayed = self._shadow.measured()
+            self._now.eager = self._now.eager or bool(replayed)
+            self._now.deep.add(replayed)
             self._now.deep.before_step(self._trained)
 
     def _receive(self, iteration: Iteration, optimizer: Optimizer) -> Received:
@@ -431,7 +447,7 @@ class Observer:
             self._states.look(named, deep.gradients, optimizers)
         ledger, inputs = deep.ledger(now.number), deep.inputs
         if ledger is not None:
-            stage = Stage(now.loss_scale, max(now.passes, 1))
+            stage = Stage(now.loss_scale, max(now.passes, 1), eager=now.eager)
             self.recording.add(Snapshot(now.number, ledger, deep.samples, inputs, deep.parameters(), deep.alive, stage))
 
     def _note_parallel(self) -> None:

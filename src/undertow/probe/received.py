@@ -35,6 +35,8 @@ class Iteration:
     carried: bool = False
     changed_late: bool = False
     loss_scale: float = 1.0
+    eager: bool = False
+    """A compiled model: the step's ledger is that of an uncompiled replay."""
     losses: list[Tensor] = field(default_factory=list)
     """Of its passes, as autograd was given them."""
 
