@@ -26,7 +26,7 @@ from undertow.record import (
 from undertow.report import compose, print_document
 from undertow.report.document import Bar, Document, Number, Table, Text
 from undertow.report.html import html
-from undertow.report.training import approach_table, attention_table, run_table, updates_table
+from undertow.report.training import approach_table, attention_table, figures_of, run_table, updates_table
 
 
 def reading(size: float, **counts: int) -> Reading:
@@ -137,6 +137,15 @@ def test_how_a_fault_came(recording: Recording) -> None:
     assert approach_table(recording, 0) is None
     shown = compose.diagnosis_document(judge(recording), figures=False).blocks
     assert table in shown
+
+
+def test_the_same_as_numbers(recording: Recording) -> None:
+    found = figures_of(recording)
+    assert found["clipped_share"] == pytest.approx(20 / 24)
+    assert found["clip_ratio"] == pytest.approx(0.03)
+    assert found["updates"] == pytest.approx({"first.weight": 2e-3, "last.weight": 1e-7})
+    assert (found["passes"], found["skipped"], found["ranks"], found["eager"]) == (4, 1, 2, True)
+    assert found["parameters"]["last.weight"] == "unused"
 
 
 def test_attention() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
+from typing import Any
 
 from undertow.foundation import say
 from undertow.foundation.numbers import share, written
@@ -75,12 +76,15 @@ def _skipped(recording: Recording) -> str:
 
 
 def _clipping(recording: Recording) -> str:
+    clipped, left = clipping(recording)
+    return say("training.clipping.line", share=share(clipped), left=share(left, _digits(left))) if clipped else ""
+
+
+def clipping(recording: Recording) -> tuple[float, float]:
+    """The share of the steps that were clipped, and to what share of the norm: their geometric mean."""
     steps = [s for s in recording.steps if not s.skipped]
     ratios = [s.clip_ratio for s in steps if s.unclipped_norm and 0 < s.clip_ratio < CLIPPED]
-    if not ratios:
-        return ""
-    average = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    return say("training.clipping.line", share=share(len(ratios) / len(steps)), left=share(average, _digits(average)))
+    return (len(ratios) / len(steps), math.exp(sum(map(math.log, ratios)) / len(ratios))) if ratios else (0.0, 1.0)
 
 
 def _digits(value: float) -> int:
@@ -128,14 +132,19 @@ _STAGES: dict[str, Callable[[Recording], str]] = {
 }
 
 
-def updates_table(recording: Recording) -> Table | None:
-    """rms(Δw) / rms(w) per weight, the median of the last half of the run; the largest and the smallest ones."""
+def updates(recording: Recording) -> dict[str, float]:
+    """rms(Δw) / rms(w) per weight, the median of the last half of the run."""
     ratios: dict[str, list[float]] = {}
     for snapshot in recording.recent:
         for name, parameter in snapshot.parameters.items():
             if math.isfinite(parameter.relative_update) and _is_weight(recording, name):
                 ratios.setdefault(name, []).append(parameter.relative_update)
-    sizes = sorted(((median(r), name) for name, r in ratios.items()), reverse=True)
+    return {name: median(found) for name, found in ratios.items()}
+
+
+def updates_table(recording: Recording) -> Table | None:
+    """The largest and the smallest updates."""
+    sizes = sorted(((size, name) for name, size in updates(recording).items()), reverse=True)
     if not sizes:
         return None
     half = MOST_UPDATES // 2
@@ -202,6 +211,29 @@ def attention_table(snapshot: Snapshot) -> Table | None:
         for site, a in snapshot.attention.items()
     )
     return Table(tuple(columns), rows, say("training.attention.caption"), say("training.attention.reading"))
+
+
+def figures_of(recording: Recording) -> dict[str, Any]:
+    """What these tables are made of, as numbers."""
+    clipped, left = clipping(recording)
+    steps, last = recording.steps, recording.snapshots[-1]
+    return {
+        "origin": recording.origin,
+        "optimizers": recording.optimizers,
+        "passes": max((s.passes for s in steps), default=1),
+        "loss_scale": steps[-1].loss_scale if steps else 1.0,
+        "clipped_share": clipped,
+        "clip_ratio": left,
+        "skipped": sum(s.skipped for s in steps),
+        "changed_late": sum(s.changed_late for s in steps),
+        "carried": sum(s.carried for s in steps),
+        "ranks": last.stage.ranks,
+        "eager": any(s.stage.eager for s in recording.snapshots),
+        "parameters": {name: state.status for name, state in recording.parameters.items()},
+        "tied": recording.tied,
+        "updates": updates(recording),
+        "attention": last.attention,
+    }
 
 
 def sections(recording: Recording) -> Iterator[Block]:
