@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,24 +19,28 @@ from undertow.record import Reading
 class Panelled(Mapping[int, Reading]):
     """Readings by the id of a parameter, decoded when they are asked for; on a GPU nothing waits before that."""
 
-    def __init__(self, panel: Panel, slots: Mapping[int, int]) -> None:
-        self.table, self.slots = panel.read(), slots
+    def __init__(self, panel: Panel, parameters: Sequence[int], slots: Sequence[int]) -> None:
+        self.table, self._parameters, self._slots = panel.read(), parameters, slots
 
     @classmethod
-    def of(cls, parameters: Iterable[Tensor]) -> Panelled:
+    def of(cls, parameters: Sequence[Tensor]) -> Panelled:
         """Of the parameters' own values."""
-        panel, parameters = Panel(), list(parameters)
+        panel = Panel()
         slots = panel.add_many([values_of(p) for p in parameters])
-        return cls(panel, dict(zip(map(id, parameters), slots, strict=True)))
+        return cls(panel, list(map(id, parameters)), slots)
+
+    @cached_property
+    def slots(self) -> dict[int, int]:
+        return dict(zip(self._parameters, self._slots, strict=True))
 
     def __getitem__(self, parameter: int) -> Reading:
         return Reading(*self.table[self.slots[parameter]])
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.slots)
+        return iter(self._parameters)
 
     def __len__(self) -> int:
-        return len(self.slots)
+        return len(self._parameters)
 
 
 class Gradients:
@@ -51,32 +56,40 @@ class Gradients:
     ) -> None:
         """`scale` and `found_inf` are a loss scaler's, read at the same moment; `scaled`: the optimizer will divide."""
         self._scaled = scaled
-        found = [(id(p), g) for p in parameters if (g := p.grad) is not None]
-        self._marks = {i: (id(g), g._version) for i, g in found}
-        values = [values_of(g) for _, g in found]
-        self.rows = {i: (v._nnz(), len(v)) for (i, _), v in zip(found, values, strict=True) if v.is_sparse}
+        self._parameters, gradients = _found(parameters)
+        self._marks = [(id(g), g._version) for g in gradients]
+        self.rows: dict[int, tuple[int, int]] = {}
         """Per parameter with a sparse gradient, how many rows it has and of how many."""
+        values = [g if _is_plain(g) else values_of(g) for g in gradients]
+        for parameter, stored in zip(self._parameters, values, strict=True):
+            if stored.is_sparse:
+                self.rows[parameter] = stored._nnz(), len(stored)
         panel = Panel()
-        slots = dict(zip(self._marks, panel.add_many(values), strict=True))
+        slots = panel.add_many(values)
         self._scale = None if scale is None else panel.add(scale)
         self._found_inf = None if found_inf is None else panel.add(found_inf)
-        self.readings = Panelled(panel, slots)
+        self.readings = Panelled(panel, self._parameters, slots)
 
     def same(self, parameters: Iterable[Tensor]) -> bool:
         """Whether nothing has replaced or written to these gradients since, as far as torch counts it.
 
         It does not count what is written to `p.grad.data`, nor the division by GradScaler.unscale_.
         """
-        mark = self._marks.get
-        return all(mark(id(p)) == (None if (g := p.grad) is None else (id(g), g._version)) for p in parameters)
+        parameters = list(parameters)
+        found, gradients = _found(parameters)
+        now = [(id(g), g._version) for g in gradients]
+        if found == self._parameters:
+            return now == self._marks
+        before = dict(zip(self._parameters, self._marks, strict=True))
+        return dict(zip(found, now, strict=True)) == {i: before[i] for i in map(id, parameters) if i in before}
 
     def norm(self, parameters: Iterable[Tensor]) -> float:
         """The Euclidean norm of all of them together; NaN where there are none."""
-        known = self.readings.slots
-        slots = [slot for p in parameters if (slot := known.get(id(p))) is not None]
-        if not slots:
-            return math.nan
-        return self.readings.table.norm(slice(len(slots)) if len(slots) == len(known) else slots)
+        wanted = list(map(id, parameters))
+        if wanted == self._parameters:
+            return self.readings.table.norm(slice(len(wanted))) if wanted else math.nan
+        slots = [slot for i in wanted if (slot := self.readings.slots.get(i)) is not None]
+        return self.readings.table.norm(slots) if slots else math.nan
 
     @property
     def scale(self) -> float:
@@ -91,6 +104,16 @@ class Gradients:
     def overflowed(self) -> bool:
         """Whether a loss scaler told a fused optimizer to leave the parameters alone."""
         return self._found_inf is not None and self.readings.table[self._found_inf].max > 0
+
+
+def _found(parameters: Iterable[Tensor]) -> tuple[list[int], list[Tensor]]:
+    """The ids of the parameters that have a gradient, and the gradients."""
+    found = [(id(p), g) for p in parameters if (g := p.grad) is not None]
+    return [i for i, _ in found], [g for _, g in found]
+
+
+def _is_plain(gradient: Tensor) -> bool:
+    return type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()
 
 
 def values_of(gradient: Tensor) -> Tensor:
@@ -121,6 +144,13 @@ class Marks:
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         found = ((p, p.grad) for p in parameters)
         self._of = {id(p): (p, TensorWeakRef(g), g._version) for p, g in found if g is not None}
+
+    def renew(self) -> None:
+        """The gradients are as they are to be found; an optimizer may have written to them."""
+        self._of = {
+            i: (p, gradient, version if p.grad is None else p.grad._version)
+            for i, (p, gradient, version) in self._of.items()
+        }
 
     def dropped(self, reached: Tensor) -> bool:
         """Whether they were set to None or zero before the backward pass that has just reached this parameter.

@@ -35,7 +35,7 @@ class Updates:
 
     def readings(self) -> Mapping[int, Reading]:
         """By the id of the parameter."""
-        return Panelled(self._panel, self._slots)
+        return Panelled(self._panel, list(self._slots), list(self._slots.values()))
 
 
 class Weights:
