@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from undertow.diagnosis import Diagnosis
 from undertow.foundation import InputError
@@ -10,17 +13,50 @@ from undertow.foundation.outputs import writable
 from undertow.report.compose import diagnosis_document
 from undertow.report.document import Document
 from undertow.report.html import html
+from undertow.report.markdown import markdown
+from undertow.report.structured import as_json, structured
+from undertow.report.terminal import print_document
+
+WIDTH = 110
+"""Characters of a line of plain text in a file."""
+
+
+def text(document: Document) -> str:
+    """What a terminal shows, without colours."""
+    from rich.console import Console
+
+    page = StringIO()
+    print_document(document, Console(file=page, width=WIDTH, highlight=False))
+    return page.getvalue()
+
+
+RENDERERS: dict[str, Callable[[Document], str]] = {"html": html, "markdown": markdown, "text": text}
+"""What draws a document; JSON is made from the diagnosis itself."""
+FORMATS = (*RENDERERS, "json")
+SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".txt": "text", ".json": "json"}
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's name asks for.  Raises InputError where it asks for none."""
+    found = SUFFIXES.get(path.suffix.lower())
+    if found is None:
+        raise InputError(
+            f"the file name {path.name!r}",
+            f"a name that ends in {', '.join(SUFFIXES)}",
+            f"{path.stem or 'report'}.html",
+        )
+    return found
 
 
 def report(diagnosis: Diagnosis | Document, path: str | Path) -> Path:
-    """Write what a diagnosis found, with its ledger and figures, as one self-contained HTML file.
+    """Write what a diagnosis found, with its ledger, as one file; as HTML it is self-contained and has the figures.
 
     Parameters
     ----------
     diagnosis:
         From `run.diagnose()` or `ut.examine(...)`, or a document made of blocks.
     path:
-        A name that ends in `.html`.
+        A name that ends in `.html`, `.md`, `.txt` or `.json`.
 
     Raises
     ------
@@ -30,11 +66,15 @@ def report(diagnosis: Diagnosis | Document, path: str | Path) -> Path:
         If the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"the file name {path.name!r}", "a name that ends in .html", f"{path.stem or 'report'}.html")
-    if not isinstance(diagnosis, (Diagnosis, Document)):
+    kind = format_of(path)
+    if not isinstance(diagnosis, (Diagnosis, Document)) or (kind == "json" and isinstance(diagnosis, Document)):
         raise InputError(f"a {type(diagnosis).__name__}", "a Diagnosis", "ut.report(run.diagnose(), 'report.html')")
     writable(path)
-    document = diagnosis if isinstance(diagnosis, Document) else diagnosis_document(diagnosis)
-    path.write_text(html(document), encoding="utf-8")
+    path.write_text(_content(diagnosis, kind), encoding="utf-8")
     return path
+
+
+def _content(diagnosis: Any, kind: str) -> str:
+    if kind == "json":
+        return as_json(structured(diagnosis))
+    return RENDERERS[kind](diagnosis if isinstance(diagnosis, Document) else diagnosis_document(diagnosis))

@@ -25,7 +25,7 @@ def optional(hint: Any) -> tuple[Any, bool]:
 
 def encoded(value: Any) -> str:
     """Standard JSON: what is not finite becomes the text "nan", "inf" or "-inf"."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def decoded(hint: Any, text: str) -> Any:
@@ -33,15 +33,16 @@ def decoded(hint: Any, text: str) -> Any:
     return _typed(hint, json.loads(text))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Lists, dicts, texts and finite numbers alone, as standard JSON has them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value
 
 
