@@ -7,13 +7,14 @@ LOG := .venv/install.log
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
-.PHONY: help setup demo test test-all check format bench accuracy capabilities docs figures clean
+.PHONY: help setup demo test test-all check format bench accuracy overhead capabilities docs figures clean
 
 help:
 	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
 	@echo "make test       the fast tests            make test-all   all of them"
 	@echo "make check      lint, format, types, import order"
 	@echo "make memory     what training keeps before and after ut.lean, into docs/memory.md"
+	@echo "make overhead   what watching costs beside other ways to watch, into docs/overhead.md"
 	@echo "make capabilities   what every activation can do under torch's transforms, into docs/capabilities.md"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 	@echo "make accuracy   the largest error of every function beside torch's, into docs/accuracy.md"
@@ -65,6 +66,10 @@ docs: $(READY)
 
 memory: $(DEV)
 	@$(BIN)/python benchmarks/bench_memory.py
+
+overhead: $(DEV)
+	@$(BIN)/python -c 'import tensorboard, wandb' 2> /dev/null || $(PIP_INSTALL) -q -e '.[frameworks]'
+	@$(BIN)/python benchmarks/bench_overhead.py $(ARGS)
 
 capabilities: $(DEV)
 	@$(BIN)/python tools/capabilities.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from statistics import fmean, median
 
@@ -24,9 +24,11 @@ KEPT = 50
 class Budget:
     """Decides by the clock; `share` None measures every step."""
 
-    def __init__(self, share: float | None) -> None:
+    def __init__(self, share: float | None, clock: Callable[[], float] | None = None) -> None:
+        """`clock` gives seconds of the run; by default those of the wall."""
         self.share = share
-        self._started = self._last = self._first_over = time.perf_counter()
+        self.clock = clock or time.perf_counter
+        self._started = self._last = self._first_over = self.clock()
         self._inside = 0.0
         self._plain: deque[float] = deque(maxlen=KEPT)
         self._first: list[float] = []
@@ -74,7 +76,7 @@ class Budget:
     def _missing(self) -> float:
         """Seconds of our own that a measured step now would take beyond the budget."""
         spent = self._spent()
-        without = time.perf_counter() - self._started - spent
+        without = self.clock() - self._started - spent
         return self._extra(self._later or self._first) + spent - (self.share or 0.0) * without
 
     def _spent(self) -> float:
@@ -97,15 +99,15 @@ class Budget:
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Time spent in here is ours: in a plain step it is all that observing costs."""
-        start = time.perf_counter()
+        start = self.clock()
         try:
             yield
         finally:
-            self._inside += time.perf_counter() - start
+            self._inside += self.clock() - start
 
     def stepped(self, _step: int) -> None:
         """An optimizer step is done."""
-        now = time.perf_counter()
+        now = self.clock()
         duration, self._last = now - self._last, now
         if not self._wanted:
             self._plain.append(duration)
