@@ -7,7 +7,7 @@ LOG := .venv/install.log
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
-.PHONY: help setup demo test test-all check format bench accuracy overhead capabilities docs figures clean
+.PHONY: help setup demo test test-all check format bench accuracy overhead matrix capabilities docs figures clean
 
 help:
 	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
@@ -15,6 +15,7 @@ help:
 	@echo "make check      lint, format, types, import order"
 	@echo "make memory     what training keeps before and after ut.lean, into docs/memory.md"
 	@echo "make overhead   what watching costs beside other ways to watch, into docs/overhead.md"
+	@echo "make matrix     every model and loop of the matrix against autograd, into docs/observing.md"
 	@echo "make capabilities   what every activation can do under torch's transforms, into docs/capabilities.md"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 	@echo "make accuracy   the largest error of every function beside torch's, into docs/accuracy.md"
@@ -70,6 +71,11 @@ memory: $(DEV)
 overhead: $(DEV)
 	@$(BIN)/python -c 'import tensorboard, wandb' 2> /dev/null || $(PIP_INSTALL) -q -e '.[frameworks]'
 	@$(BIN)/python benchmarks/bench_overhead.py $(ARGS)
+
+# timm alone: it asks for torchvision, whose build on PyPI does not load beside torch for CPU.
+matrix: $(DEV)
+	@$(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("timm"))' || $(PIP_INSTALL) -q --no-deps timm
+	@$(BIN)/python tools/matrix.py $(ARGS)
 
 capabilities: $(DEV)
 	@$(BIN)/python tools/capabilities.py

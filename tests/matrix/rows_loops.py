@@ -105,7 +105,7 @@ def checkpoint_reentrant() -> Setting:
     return classifying(Checkpointed(reentrant=True), (32, 16))
 
 
-@row(26, "autocast to bfloat16", activations={"relu": 2}, tolerance=1e-4, fast=True)
+@row(26, "autocast to bfloat16", activations={"relu": 2}, tolerance=1e-4)
 def autocast() -> Setting:
     setting = classifying(body(), (32, 16))
     plain = setting.loss
@@ -165,7 +165,7 @@ def accumulation() -> Setting:
     return setting
 
 
-@row(35, "LBFGS", activations={"tanh": 2}, parameters=False, fast=True)
+@row(35, "LBFGS", activations={"tanh": 2}, parameters=False)
 def lbfgs() -> Setting:
     model = body(nn.Tanh)
     setting = classifying(model, (32, 16), optimizer=torch.optim.LBFGS(model.parameters(), 0.1, max_iter=3))
@@ -183,7 +183,7 @@ def lbfgs() -> Setting:
     return setting
 
 
-@row(45, "a moving average by deepcopy at each step", activations={"relu": 2}, fast=True)
+@row(45, "a moving average by deepcopy at each step", activations={"relu": 2})
 def moving_average() -> Setting:
     setting = classifying(body(), (32, 16))
     average = copy.deepcopy(setting.model)
@@ -213,7 +213,7 @@ class Quantiles(nn.Module):
         return [head(h) for head in self.heads]
 
 
-@row(47, "heads that the loss never reads", activations={"relu": 2}, fast=True)
+@row(47, "heads that the loss never reads", activations={"relu": 2})
 def unused_heads() -> Setting:
     model, batches = Quantiles(), teacher((32, 16), 4, 12)
 

@@ -23,7 +23,7 @@ def mlp(act: type[nn.Module], depth: int, width: int = 32, norm: bool = False, g
     return model
 
 
-@row(1, "MLP, 20 sigmoid layers", activations={"sigmoid": 20}, findings={"vanishing": "0 (linear)"}, fast=True)
+@row(1, "MLP, 20 sigmoid layers", activations={"sigmoid": 20}, findings={"vanishing": "0 (linear)"})
 def deep_sigmoid() -> Setting:
     model = mlp(nn.Sigmoid, 20)
     return classifying(model, (32, 16), optimizer=torch.optim.SGD(model.parameters(), 0.1))
@@ -39,7 +39,7 @@ def bad_initial_weights() -> Setting:
     return classifying(model, (32, 16), optimizer=torch.optim.SGD(model.parameters(), 1e-7))
 
 
-@row(3, "the same with BatchNorm", activations={"relu": 10}, fast=True)
+@row(3, "the same with BatchNorm", activations={"relu": 10})
 def batch_norm_mends_it() -> Setting:
     model = mlp(nn.ReLU, 10, norm=True, gain=math.sqrt(2 * BAD))
     return classifying(model, (32, 16), optimizer=torch.optim.SGD(model.parameters(), 0.05))

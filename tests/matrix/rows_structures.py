@@ -25,7 +25,7 @@ class Adapter(nn.Module):
         return self.layer(x) + x @ self.a.T @ self.b.T
 
 
-@row(16, "LoRA adapters on frozen layers", activations={"gelu": 2}, fast=True)
+@row(16, "LoRA adapters on frozen layers", activations={"gelu": 2})
 def lora() -> Setting:
     layers = [Adapter(nn.Linear(16, 32)), nn.GELU(), Adapter(nn.Linear(32, 32)), nn.GELU(), nn.Linear(32, 4)]
     return classifying(nn.Sequential(*layers), (32, 16))
@@ -77,7 +77,7 @@ class Answering(nn.Module):
         return Answer(self.head(h), [h])
 
 
-@row(22, "a dataclass as output", activations={"swish": 2}, fast=True)
+@row(22, "a dataclass as output", activations={"swish": 2})
 def dataclass_output() -> Setting:
     return classifying(Answering(), (32, 16), output=lambda y: y.logits)
 
@@ -126,7 +126,7 @@ def predicting(model: nn.Module, optimizer: torch.optim.Optimizer | None = None,
     return Setting(model, optimizer or torch.optim.AdamW(model.parameters(), 3e-3), loss)
 
 
-@row(24, "head tied to the embedding", activations={"gelu": 1}, fast=True)
+@row(24, "head tied to the embedding", activations={"gelu": 1})
 def tied() -> Setting:
     return predicting(Tied())
 
@@ -271,7 +271,6 @@ class Encoder(nn.Module):
     "TransformerEncoder and MultiheadAttention",
     activations={"gelu": 2},
     not_observed=["fused attention"],
-    fast=True,
 )
 def transformer_encoder() -> Setting:
     return classifying(Encoder(), (8, 6, 32))
@@ -308,7 +307,7 @@ def custom_function() -> Setting:
     return classifying(Custom(), (32, 16))
 
 
-@row(44, "spectral_norm and parametrizations", activations={"relu": 3}, fast=True)
+@row(44, "spectral_norm and parametrizations", activations={"relu": 3})
 def parametrized() -> Setting:
     layers = [
         spectral_norm(nn.Linear(16, 32)),
