@@ -66,6 +66,24 @@ def test_norm_of_several_slots():
     assert math.isnan(readings.norm(range(6)))
 
 
+def test_any_number_of_threads_gives_the_same_bits():
+    x, found = torch.randn((1 << 20) + 4321, generator=torch.Generator().manual_seed(4)), []
+    x[::5] = 0
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            table = Panel()
+            table.add_many([x, x.double(), x.bfloat16()])
+            table.add(x)
+            table.add_difference(x, x.flip(0))
+            found.append(list(table.read()))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+    alike(found[0][0], by_torch(x))
+
+
 def test_a_panel_grows():
     table, tensors = Panel(), [torch.full((3,), float(k)) for k in range(700)]
     table.add_many(tensors[:1])

@@ -72,6 +72,20 @@ def test_dead_units_are_found_at_any_size():
         assert slope_statistics("relu", (), x, 0.05).dead == len(range(2, units, 2))
 
 
+def test_any_number_of_threads():
+    before = torch.get_num_threads()
+    x = torch.randn(900, 700, generator=torch.Generator().manual_seed(5))
+    x[:, 3], x[:-1, 4] = -1.0, -1.0
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            compare("relu", x, 0.05, False)
+            compare("relu", x.view(30, 30, 700), 0.05, True)
+            alike(statistics_of_slopes(x.half(), 0.05), by_torch(x.half(), 0.05))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_is_not_finite_is_counted_apart():
     x = torch.randn(50, 4)
     x[3, 1], x[4, 1] = math.nan, math.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -12,12 +12,14 @@ from torch import Tensor
 from undertow.foundation import InputError
 from undertow.native import kernels
 from undertow.native.device import DeviceRows
-from undertow.native.statistics import CODES, Statistics, address, diluted, of_row, row, stored
+from undertow.native.statistics import CODES, MANY, Statistics, address, diluted, of_row, row, stored, threads
 
 FIELDS = len(Statistics._fields)
 ROW = FIELDS * 8
 """Bytes."""
 FIRST_ROWS = 256
+
+measure: Any = getattr(kernels.module, "measure", None)
 
 
 class Readings(Sequence[Statistics]):
@@ -100,8 +102,8 @@ class Panel:
         at = address(tensor)
         if not at:
             return self._add_other(tensor)
-        slot = self._reserve(1)
-        kernels.module.measure(CODES[tensor.dtype], at, tensor.numel(), self._at + ROW * slot)
+        slot, n = self._reserve(1), tensor.numel()
+        measure(CODES[tensor.dtype], at, n, self._at + ROW * slot, 0, 1 if n < MANY else threads())
         return slot
 
     def add_many(self, tensors: Iterable[Tensor]) -> range:
@@ -113,7 +115,7 @@ class Panel:
             return range(first, first + len([self.add(t) for t in tensors]))
         first = self._reserve(len(tensors))
         codes, counts = [CODES[t.dtype] for t in tensors], [t.numel() for t in tensors]
-        kernels.module.measure_many(codes, addresses, counts, self._at + ROW * first)
+        kernels.module.measure_many(codes, addresses, counts, self._at + ROW * first, threads())
         return range(first, self._count)
 
     def add_difference(self, after: Tensor, before: Tensor) -> int:
@@ -133,20 +135,11 @@ class Panel:
                 "two tensors of one shape and dtype",
                 "panel.add_difference(parameter, copy_of_parameter)",
             )
-        after, before = after.detach(), before.detach()
-        if after.layout is not torch.strided or before.layout is not torch.strided:
-            return self.add(after - before)
-        if after.stride() != before.stride():
-            after, before = after.contiguous(), before.contiguous()
-        ends = address(after), address(before)
-        if not all(ends):
-            after, before = stored(after)[0], stored(before)[0]
-            ends = address(after), address(before)
-        if not all(ends):
-            wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
-            return self.add(after.to(wide) - before.to(wide))
-        slot = self._reserve(1)
-        kernels.module.measure(CODES[after.dtype], ends[0], after.numel(), self._at + ROW * slot, ends[1])
+        at, base = address(after), address(before)
+        if not (at and base):
+            return self._add_other_difference(after.detach(), before.detach())
+        slot, n = self._reserve(1), after.numel()
+        measure(CODES[after.dtype], at, n, self._at + ROW * slot, base, 1 if n < MANY else threads())
         return slot
 
     def flush(self) -> None:
@@ -177,6 +170,16 @@ class Panel:
         if unstored:
             self._unstored[slot] = unstored
         return slot
+
+    def _add_other_difference(self, after: Tensor, before: Tensor) -> int:
+        if after.layout is torch.strided and before.layout is torch.strided:
+            if after.stride() != before.stride():
+                after, before = after.contiguous(), before.contiguous()
+            after, before = stored(after)[0], stored(before)[0]
+            if address(after) and address(before):
+                return self.add_difference(after, before)
+        wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
+        return self.add(after.to(wide) - before.to(wide))
 
     def _add_by_torch(self, slot: int, values: Tensor) -> None:
         if on_host(values):

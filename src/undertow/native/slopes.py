@@ -11,7 +11,7 @@ from torch import Tensor
 
 from undertow.native import kernels, pointwise
 from undertow.native.device import on_its_way
-from undertow.native.statistics import CODES, address
+from undertow.native.statistics import CODES, MANY, address, threads
 
 VALUES = -1
 """In place of a kernel's number: the numbers are slopes already."""
@@ -107,7 +107,9 @@ def _by_kernel(
         inner = x.stride(units_along)  # of values without gaps: how many lie between a unit and the next
     parameter = parameters[0] if parameters else 0.0
     flat = rounded(flat, x.dtype) if x.dtype.itemsize == 2 else flat
-    numbers = kernels.module.slopes(CODES[x.dtype], kernel, at, n, parameter, flat, inner, units, alive.data_ptr())
+    numbers = kernels.module.slopes(
+        CODES[x.dtype], kernel, at, n, parameter, flat, inner, units, alive.data_ptr(), 1 if n < MANY else threads()
+    )
     return SlopeStatistics(n, alive, numbers)
 
 

@@ -15,6 +15,9 @@ functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIss
 
 CODES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 """What the kernel calls the formats that it reads."""
+MANY = 1 << 18
+"""Values from which several threads are worth it: the kernel's `GRAIN` for two.  Fewer don't ask how many there are."""
+threads = torch.get_num_threads
 _READ = frozenset(CODES if kernels.module is not None else ())
 PLAIN = frozenset({Tensor, torch.nn.Parameter})
 """Kinds of tensor that have memory of their own, if any tensor has."""
@@ -62,7 +65,8 @@ def statistics(tensor: Tensor) -> Statistics:
     """
     at = address(tensor)
     if at:
-        return Statistics._make(kernels.module.statistics(CODES[tensor.dtype], at, tensor.numel()))
+        n = tensor.numel()
+        return Statistics._make(kernels.module.statistics(CODES[tensor.dtype], at, n, 1 if n < MANY else threads()))
     values, unstored = stored(tensor)
     found = statistics(values) if address(values) else by_torch(values)
     return diluted(found, unstored) if unstored else found

@@ -12,8 +12,9 @@ namespace undertow {
 constexpr std::size_t TREE = 16;            // vectors whose floats are added up before they become doubles
 constexpr std::size_t STEP = TREE * LANES;  // values that are looked at together
 constexpr std::size_t BLOCK = 4096;         // values
+constexpr std::size_t CHUNK = 16 * BLOCK;   // values with totals of their own, whatever the number of threads
 
-struct Totals {
+struct alignas(BYTES) Totals {
     Doubles sum = {}, squares = {};
     std::uint64_t zeros = 0, subnormals = 0, nans = 0, infs = 0;
     std::uint64_t top = 0;  // bits of the largest finite |x|: the order of the bits is the order of the values
@@ -211,12 +212,14 @@ UNDERTOW_INLINE void careful(const typename F::Bits *data, std::size_t n, Totals
     t.nans += reduced<SUM, Bits, 8>(nans);
 }
 
-// `block(begin, n)` gives the address of n values, which stay there until the next call.
+// Values begin … end, each chunk to its own totals; `block(begin, n)` gives the address of n values, which stay there
+// until the next call.
 template <typename F, typename Source>
-UNDERTOW_INLINE void pass(Source &block, std::size_t n, Totals &t) {
-    for (std::size_t begin = 0; begin < n; begin += BLOCK) {
-        const std::size_t many = std::min(BLOCK, n - begin), whole = many / STEP * STEP;
+UNDERTOW_INLINE void pass(Source &block, std::size_t begin, std::size_t end, Totals *chunks) {
+    for (; begin < end; begin += BLOCK) {
+        const std::size_t many = std::min(BLOCK, end - begin), whole = many / STEP * STEP;
         const typename F::Bits *data = block(begin, many);
+        Totals &t = chunks[begin / CHUNK];
         const bool done = whole && quick<F>(data, whole, t);
         if (!done) careful<F>(data, many, t);
         else if (whole < many) careful<F>(data + whole, many - whole, t);

@@ -1,22 +1,17 @@
 // Statistics of an activation's derivative straight from its inputs: each block of f′ is made by a pointwise loop,
 // looked at while it is in the first-level cache, and forgotten.
 
-#include "pass.h"
+#include "chunks.h"
 
 #include <cmath>
-#include <vector>
-
-#include <nanobind/nanobind.h>
-
-#include "../pointwise/kernels.h"
+#include <mutex>
 
 namespace nb = nanobind;
 
 namespace undertow {
 namespace {
 
-constexpr std::size_t RELEASE = std::size_t(1) << 16;  // values that are worth giving up the interpreter's lock
-constexpr std::size_t PERIOD = 64;                     // shorter rows are taken several at a time
+constexpr std::size_t PERIOD = 64;  // shorter rows are taken several at a time
 
 struct UncountedSingle : Single {
     static constexpr bool COUNTED = false;
@@ -41,6 +36,9 @@ struct Alive {
         if (inner == 1) rows(data, begin, n);
         else planes(data, begin, n);
         all = std::all_of(seen.begin(), seen.end(), [](Bits b) { return b != 0; });
+    }
+    void add(const Alive &other) {
+        for (std::size_t k = 0; k < period; ++k) seen[k] |= other.seen[k];
     }
     std::size_t dead(std::uint8_t *alive) {
         for (std::size_t k = units; k < period; ++k) seen[k % units] |= seen[k];
@@ -75,6 +73,12 @@ struct Alive {
 template <typename T>
 using BitsOf = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
 
+struct Task {
+    std::uintptr_t x;
+    double parameter, flat;
+    std::size_t inner, units;
+};
+
 // Blocks of f′: computed by `loop`, or as they are where there is none.
 template <typename T>
 struct Slopes {
@@ -84,8 +88,18 @@ struct Slopes {
     double parameter;
     Bits flat;  // bits of the threshold
     Alive<Bits> alive;
-    T *block;
     std::uint64_t below = 0;
+    alignas(BYTES) T block[BLOCK];
+
+    Slopes(const Task &task, Loop<T> loop_)
+        : loop(loop_), x(reinterpret_cast<const T *>(task.x)), parameter(task.parameter), alive(task.inner, task.units) {
+        const T threshold = static_cast<T>(task.flat);
+        copy_bits(flat, threshold);
+    }
+    void add(const Slopes &other) {
+        below += other.below;
+        alive.add(other.alive);
+    }
 
     UNDERTOW_INLINE const Bits *operator()(std::size_t begin, std::size_t n) {
         const T *slopes = x + begin;
@@ -105,71 +119,61 @@ struct Slopes {
 
 // Slopes in a 16-bit format, widened.
 template <typename F>
-struct Widened {
-    Slopes<float> slopes;
+struct Widened : Slopes<float> {
     const std::uint16_t *data;
 
+    Widened(const Task &task, Loop<float>)
+        : Slopes<float>(task, nullptr), data(reinterpret_cast<const std::uint16_t *>(task.x)) {}
+
     UNDERTOW_INLINE const std::uint32_t *operator()(std::size_t begin, std::size_t n) {
-        for (std::size_t i = 0; i < n; ++i) slopes.block[i] = F::one(data[begin + i]);
-        slopes.x = slopes.block - begin;
-        return slopes(begin, n);
+        for (std::size_t i = 0; i < n; ++i) block[i] = F::one(data[begin + i]);
+        x = block - begin;
+        return Slopes<float>::operator()(begin, n);
     }
 };
 
-UNDERTOW_CLONES void pass_single(Slopes<float> &s, std::size_t n, Totals &t) { pass<UncountedSingle>(s, n, t); }
-UNDERTOW_CLONES void pass_double(Slopes<double> &s, std::size_t n, Totals &t) { pass<UncountedDouble>(s, n, t); }
-UNDERTOW_CLONES void pass_brain(Widened<Brain> &s, std::size_t n, Totals &t) { pass<UncountedSingle>(s, n, t); }
-UNDERTOW_CLONES void pass_half(Widened<Half> &s, std::size_t n, Totals &t) { pass<UncountedSingle>(s, n, t); }
-
-template <typename Source, typename Alive>
-nb::tuple results(void (*run)(Source &, std::size_t, Totals &), Source &source, std::size_t n, Alive &units,
-                  const std::uint64_t &below, std::uintptr_t alive) {
-    Totals t;
-    const auto all = [&] { run(source, n, t); };
-    if (n < RELEASE) {
-        all();
-    } else {
-        nb::gil_scoped_release release;
-        all();
+#define UNDERTOW_PASS(name, F, Source)                                                               \
+    UNDERTOW_CLONES void name(Source &source, std::size_t begin, std::size_t end, Totals *chunks) {  \
+        pass<F>(source, begin, end, chunks);                                                         \
     }
-    const double finite = static_cast<double>(n - t.nans - t.infs);  // 0 / 0 where there is none: NaN
-    const std::size_t dead = units.dead(reinterpret_cast<std::uint8_t *>(alive));
-    return nb::make_tuple(sum_of(t.sum) / finite, std::sqrt(sum_of(t.squares) / finite), below, dead);
-}
+UNDERTOW_PASS(pass_single, UncountedSingle, Slopes<float>)
+UNDERTOW_PASS(pass_double, UncountedDouble, Slopes<double>)
+UNDERTOW_PASS(pass_brain, UncountedSingle, Widened<Brain>)
+UNDERTOW_PASS(pass_half, UncountedSingle, Widened<Half>)
 
-template <typename T>
-Slopes<T> slopes_of(Loop<T> loop, std::uintptr_t x, double parameter, double flat, std::size_t inner,
-                    std::size_t units, T *block) {
-    const T threshold = static_cast<T>(flat);
-    Slopes<T> s{loop, reinterpret_cast<const T *>(x), parameter, {}, {inner, units}, block};
-    copy_bits(s.flat, threshold);
-    return s;
+template <typename Source, typename T>
+nb::tuple results(void (*run)(Source &, std::size_t, std::size_t, Totals *), const Task &task, Loop<T> loop,
+                  std::size_t n, int threads, std::uintptr_t alive) {
+    Totals t;
+    Source all(task, loop);
+    unlocked(n, [&] {
+        std::mutex one_at_a_time;
+        in_chunks(n, threads, t, [&](std::size_t begin, std::size_t end, Totals *chunks) {
+            if (end - begin == n) return run(all, begin, end, chunks);
+            Source part(task, loop);
+            run(part, begin, end, chunks);
+            const std::lock_guard<std::mutex> lock(one_at_a_time);
+            all.add(part);
+        });
+    });
+    const double finite = static_cast<double>(n - t.nans - t.infs);  // 0 / 0 where there is none: NaN
+    const std::size_t dead = all.alive.dead(reinterpret_cast<std::uint8_t *>(alive));
+    return nb::make_tuple(sum_of(t.sum) / finite, std::sqrt(sum_of(t.squares) / finite), all.below, dead);
 }
 
 // kernel < 0: the values are slopes.
 nb::tuple slopes(int code, int kernel_, std::uintptr_t x, std::size_t n, double parameter, double flat,
-                 std::size_t inner, std::size_t units, std::uintptr_t alive) {
+                 std::size_t inner, std::size_t units, std::uintptr_t alive, int threads) {
     if (!inner || !units || !(flat >= 0)) throw nb::value_error("inner, units and flat are out of range");
     const Kernel *k = kernel_ < 0 ? nullptr : &kernel(static_cast<std::size_t>(kernel_));
-    alignas(BYTES) double block[BLOCK];
-    auto *floats = reinterpret_cast<float *>(block);
-    if (code == DOUBLE) {
-        auto s = slopes_of<double>(k ? k->twice[SLOPE] : nullptr, x, parameter, flat, inner, units, block);
-        return results(pass_double, s, n, s.alive, s.below, alive);
-    }
-    if (code == SINGLE) {
-        auto s = slopes_of<float>(k ? k->single[SLOPE] : nullptr, x, parameter, flat, inner, units, floats);
-        return results(pass_single, s, n, s.alive, s.below, alive);
-    }
+    const Task task{x, parameter, flat, inner, units};
+    const Loop<double> twice = k ? k->twice[SLOPE] : nullptr;
+    const Loop<float> single = k ? k->single[SLOPE] : nullptr;
+    if (code == DOUBLE) return results(pass_double, task, twice, n, threads, alive);
+    if (code == SINGLE) return results(pass_single, task, single, n, threads, alive);
     if (k || (code != BRAIN && code != HALF)) throw nb::value_error("no kernel makes slopes of this format");
-    const auto *data = reinterpret_cast<const std::uint16_t *>(x);
-    const auto none = [&] { return slopes_of<float>(nullptr, 0, 0, flat, inner, units, floats); };
-    if (code == BRAIN) {
-        Widened<Brain> w{none(), data};
-        return results(pass_brain, w, n, w.slopes.alive, w.slopes.below, alive);
-    }
-    Widened<Half> w{none(), data};
-    return results(pass_half, w, n, w.slopes.alive, w.slopes.below, alive);
+    if (code == BRAIN) return results(pass_brain, task, single, n, threads, alive);
+    return results(pass_half, task, single, n, threads, alive);
 }
 
 }  // namespace

@@ -1,29 +1,19 @@
 // One-pass statistics of tensors and of differences: count, mean, rms, max |x|, zeros, NaNs, infinities, subnormals.
 //
-// Addresses in, nothing known of torch.  Sums are taken in float32 over eight numbers at a time and in float64 from
-// there, or in float64 throughout where squares leave the range of float32; the same bits on every machine.
+// Addresses in, nothing known of torch.  Sums of sixteen numbers at a time are float32, sums of these are float64; the
+// same bits on every machine, and for any number of threads.
 
-#include "pass.h"
+#include "chunks.h"
 
 #include <cmath>
 #include <type_traits>
-#include <vector>
-
-#include <nanobind/nanobind.h>
 
 namespace nb = nanobind;
 
 namespace undertow {
 namespace {
 
-constexpr std::size_t RELEASE = std::size_t(1) << 16;  // values that are worth giving up the interpreter's lock
 constexpr std::size_t FIELDS = 8;
-
-template <typename T>
-struct Plain {
-    const T *data;
-    UNDERTOW_INLINE const T *operator()(std::size_t begin, std::size_t) const { return data + begin; }
-};
 
 // after − before: in float64 of float64, else in float32.
 template <typename F>
@@ -32,6 +22,8 @@ struct Difference {
     using Result = std::conditional_t<sizeof(Bits) == 8, std::uint64_t, std::uint32_t>;
     const Bits *after, *before;
     alignas(BYTES) Result block[BLOCK];
+
+    Difference(const Bits *after_, const Bits *before_) : after(after_), before(before_) {}
 
     UNDERTOW_INLINE const Result *operator()(std::size_t begin, std::size_t n) {
         constexpr std::size_t MANY = BYTES / sizeof(Bits);
@@ -67,25 +59,27 @@ struct Difference {
     }
 };
 
+// Addresses of the values; `before` is null where there is nothing to subtract.
+struct Values {
+    const void *data, *before;
+};
+
 template <typename F>
-UNDERTOW_INLINE void plain(const void *data, std::size_t n, Totals &t) {
-    Plain<typename F::Bits> source{static_cast<const typename F::Bits *>(data)};
-    pass<F>(source, n, t);
-}
-template <typename F>
-UNDERTOW_INLINE void differ(const void *after, const void *before, std::size_t n, Totals &t) {
+UNDERTOW_INLINE void pass_values(const Values &v, std::size_t begin, std::size_t end, Totals *chunks) {
     using Bits = typename F::Bits;
-    using Result = std::conditional_t<sizeof(Bits) == 8, Double, Single>;
-    Difference<F> source;
-    source.after = static_cast<const Bits *>(after);
-    source.before = static_cast<const Bits *>(before);
-    pass<Result>(source, n, t);
+    const auto *data = static_cast<const Bits *>(v.data);
+    if (v.before) {
+        Difference<F> source{data, static_cast<const Bits *>(v.before)};
+        pass<std::conditional_t<sizeof(Bits) == 8, Double, Single>>(source, begin, end, chunks);
+    } else {
+        const auto source = [data](std::size_t first, std::size_t) { return data + first; };
+        pass<F>(source, begin, end, chunks);
+    }
 }
 
-// `before` is null where there is nothing to subtract.
-#define UNDERTOW_PASS(name, F)                                                                                   \
-    UNDERTOW_CLONES void name(const void *data, const void *before, std::size_t n, Totals &t) {    \
-        before ? differ<F>(data, before, n, t) : plain<F>(data, n, t);                             \
+#define UNDERTOW_PASS(name, F)                                                                             \
+    UNDERTOW_CLONES void name(const Values &v, std::size_t begin, std::size_t end, Totals *chunks) {       \
+        pass_values<F>(v, begin, end, chunks);                                                             \
     }
 UNDERTOW_PASS(pass_half, Half)
 UNDERTOW_PASS(pass_brain, Brain)
@@ -99,12 +93,18 @@ double top_of(int code, const Totals &t) {
     return Double::one(t.top);
 }
 
-// The eight numbers of a reading.
-void measure(int code, const void *data, const void *before, std::size_t n, double *row) {
+void total(int code, const Values &values, std::size_t n, int threads, Totals &t) {
     static constexpr decltype(&pass_half) passes[CODES] = {pass_half, pass_brain, pass_single, pass_double};
+    in_chunks(n, threads, t, [&](std::size_t begin, std::size_t end, Totals *chunks) {
+        passes[code](values, begin, end, chunks);
+    });
+}
+
+// The eight numbers of a reading.
+void measure(int code, const Values &values, std::size_t n, int threads, double *row) {
     Totals t;
-    passes[code](data, before, n, t);
-    double top = top_of(before && code != DOUBLE ? SINGLE : code, t), unit = 1.0;
+    total(code, values, n, threads, t);
+    double top = top_of(values.before && code != DOUBLE ? SINGLE : code, t), unit = 1.0;
     // Squares of doubles leave the range of doubles outside about 1e-154 .. 1e154; there a second pass takes the sums
     // in units of a power of two near the maximum.  1e±140 leaves room for 1e16 values and for 14 digits below it.
     if (code == DOUBLE && top != 0 && !(top > 1e-140 && top < 1e140)) {
@@ -115,7 +115,7 @@ void measure(int code, const void *data, const void *before, std::size_t n, doub
         unit = std::ldexp(1.0, exponent);
         t = Totals();
         t.factor = std::ldexp(1.0, -exponent);
-        pass_double(data, before, n, t);
+        total(code, values, n, threads, t);
     }
     const double finite = static_cast<double>(n - t.nans - t.infs);
     const bool any = finite > 0;
@@ -137,17 +137,14 @@ void check(int code, std::uintptr_t address, std::size_t n) {
     if (!address && n) throw nb::value_error("a tensor without memory");
 }
 
-void measure_into(int code, std::uintptr_t data, std::size_t n, std::uintptr_t row, std::uintptr_t before) {
+void measure_into(int code, std::uintptr_t data, std::size_t n, std::uintptr_t row, std::uintptr_t before, int threads) {
     check(code, data, n);
-    double *out = reinterpret_cast<double *>(row);
-    if (n < RELEASE) return measure(code, at(data), at(before), n, out);
-    nb::gil_scoped_release release;
-    measure(code, at(data), at(before), n, out);
+    unlocked(n, [&] { measure(code, {at(data), at(before)}, n, threads, reinterpret_cast<double *>(row)); });
 }
 
-nb::tuple statistics(int code, std::uintptr_t data, std::size_t n) {
+nb::tuple statistics(int code, std::uintptr_t data, std::size_t n, int threads) {
     double row[FIELDS];
-    measure_into(code, data, n, reinterpret_cast<std::uintptr_t>(row), 0);
+    measure_into(code, data, n, reinterpret_cast<std::uintptr_t>(row), 0, threads);
     const auto count = [&](std::size_t k) { return static_cast<std::uint64_t>(row[k]); };
     return nb::make_tuple(n, row[1], row[2], row[3], count(4), count(5), count(6), count(7));
 }
@@ -158,23 +155,24 @@ struct Job {
     std::size_t n;
 };
 
-void measure_many(const nb::list &codes, const nb::list &addresses, const nb::list &counts, std::uintptr_t row) {
+void measure_many(const nb::list &codes, const nb::list &addresses, const nb::list &counts, std::uintptr_t row,
+                  int threads) {
     const std::size_t many = codes.size();
     if (addresses.size() != many || counts.size() != many) throw nb::value_error("three lists of one length");
     std::vector<Job> jobs(many);
-    std::size_t total = 0;
+    std::size_t values = 0;
     for (std::size_t k = 0; k < many; ++k) {
         jobs[k] = {nb::cast<int>(codes[k]), nb::cast<std::uintptr_t>(addresses[k]), nb::cast<std::size_t>(counts[k])};
         check(jobs[k].code, jobs[k].data, jobs[k].n);
-        total += jobs[k].n;
+        values += jobs[k].n;
     }
-    double *out = reinterpret_cast<double *>(row);
-    const auto all = [&] {
-        for (std::size_t k = 0; k < many; ++k) measure(jobs[k].code, at(jobs[k].data), nullptr, jobs[k].n, out + k * FIELDS);
-    };
-    if (total < RELEASE) return all();
-    nb::gil_scoped_release release;
-    all();
+    unlocked(values, [&] {
+        double *out = reinterpret_cast<double *>(row);
+        for (const Job &job : jobs) {
+            measure(job.code, {at(job.data), nullptr}, job.n, threads, out);
+            out += FIELDS;
+        }
+    });
 }
 
 }  // namespace
@@ -183,7 +181,10 @@ void measure_many(const nb::list &codes, const nb::list &addresses, const nb::li
 void bind_statistics(nb::module_ &m) {
     using namespace undertow;
     m.def("measure", &measure_into, nb::arg("code"), nb::arg("data"), nb::arg("n"), nb::arg("row"),
-          nb::arg("before") = 0, "Eight doubles to `row`: the statistics of n values, or of their differences.");
-    m.def("statistics", &statistics, nb::arg("code"), nb::arg("data"), nb::arg("n"), "The same as a tuple.");
-    m.def("measure_many", &measure_many, "The same for lists of codes, addresses and counts, row after row.");
+          nb::arg("before") = 0, nb::arg("threads") = 1,
+          "Eight doubles to `row`: the statistics of n values, or of their differences.");
+    m.def("statistics", &statistics, nb::arg("code"), nb::arg("data"), nb::arg("n"), nb::arg("threads") = 1,
+          "The same as a tuple.");
+    m.def("measure_many", &measure_many, nb::arg("codes"), nb::arg("data"), nb::arg("n"), nb::arg("row"),
+          nb::arg("threads") = 1, "The same for lists of codes, addresses and counts, row after row.");
 }
