@@ -143,3 +143,18 @@ def test_a_loss_scaler_has_no_origin() -> None:
     assert run.recording.origin is None
     assert "first non-finite value" not in run.recording.not_observed
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_a_compiled_model() -> None:
+    """Its wrapper's inputs are seen; the replay is not compiled."""
+    torch.manual_seed(0)
+    model = torch.compile(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)), backend="eager", fullgraph=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with watch(model, budget=0.0) as run:
+        for i, (x, y) in enumerate(batches(14)):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x / (i != 9)), y).backward()
+            optimizer.step()
+    origin = run.recording.origin
+    assert origin is not None
+    assert (origin.step, origin.site) == (9, "input")
