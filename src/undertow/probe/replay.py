@@ -30,6 +30,7 @@ class Replay:
     def __init__(self, plan: Plan, slopes: Slopes, guard: Guard, light: bool = False) -> None:
         self.plan, self.light, self.ok = plan, light, True
         self.panel = Panel()
+        self._add = self.panel.add
         self.given = Inputs()
         self.forward: list[tuple[int, ...]] = [()] * len(plan.activities)
         self.measured: list[Measured | None] = [None] * len(plan.activities)
@@ -152,7 +153,7 @@ class Replay:
             if planned.operation == operation:  # its numbers may have changed
                 activation = self._slopes.recognise(function, args, kwargs) or activation
             x = args[planned.argument]
-            self.measured[operation] = self._slopes.measure(activation, x.detach(), activity.channels_first)
+            self.measured[operation] = self._slopes.measure(activation, x, activity.channels_first)
         except Exception as error:
             self.ok = False
             self.fail(error)
@@ -164,24 +165,23 @@ class Replay:
             if getattr(planned.module, name) != value:
                 self.ok = False
                 return
-        self.measured[planned.operation] = self._slopes.measure(
-            activity.activation, args[0].detach(), activity.channels_first
-        )
+        self.measured[planned.operation] = self._slopes.measure(activity.activation, args[0], activity.channels_first)
 
     def _take(self, operation: int, output: Any) -> None:
         if self.light:
             return
-        if type(output) is Tensor:
-            tensors = [output]
-        else:
-            leaves = (t for t in tree_leaves(output) if isinstance(t, Tensor))
-            tensors = [t for t in leaves if t.grad_fn is not None and t.is_floating_point()]
+        if type(output) is Tensor and (node := output.grad_fn) is not None:
+            self._nodes[operation] = (node,)
+            self.forward[operation] = (self._add(output),)
+            return
+        leaves = (t for t in tree_leaves(output) if isinstance(t, Tensor))
+        tensors = [t for t in leaves if t.grad_fn is not None and t.is_floating_point()]
         nodes = tuple(t.grad_fn for t in tensors if t.grad_fn is not None)
         if len(nodes) != self.plan.graph.stops[operation].parts:
             self.ok = False
             return
         self._nodes[operation] = nodes
-        self.forward[operation] = tuple(map(self.panel.add, tensors))
+        self.forward[operation] = tuple(map(self._add, tensors))
 
     # ------------------------------------------------------------ done
 

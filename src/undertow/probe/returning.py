@@ -206,8 +206,7 @@ class Followed:
         return [_Seen(stop.site, m.alive) for stop, m in found if m is not None and stop.site is not None]
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     site: Any
     alive: Tensor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -16,10 +16,11 @@ from undertow.record import Slope
 
 FLAT = 0.05
 """A slope below 5 % of the steepest counts as flat: there a unit learns twenty times slower than at its best."""
+MOST_WAYS = 256
+"""Activations that are remembered.  Ours."""
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
+class Measured(NamedTuple):
     """What was measured of f′ at one call."""
 
     activation: Pointwise
@@ -75,12 +76,16 @@ class Slopes:
 
     def measure(self, activation: Activation, x: Tensor, channels_first: bool) -> Measured | None:
         """The slope statistics; None for softmax and the funnel, whose f′ is no function of one number."""
-        if not isinstance(activation, Pointwise) or not x.numel():
-            return None
         way = self._ways.get(id(activation))
         if way is None:
+            if not isinstance(activation, Pointwise):
+                return None
+            if len(self._ways) >= MOST_WAYS:  # a trained slope is another activation at each call
+                self._ways.clear()
             way = self._ways[id(activation)] = _Way(activation)
-        return Measured(activation, way.facts, channels_first, way.measure(x, channels_first))
+        if not x.numel():
+            return None
+        return Measured(way.activation, way.facts, channels_first, way.measure(x, channels_first))
 
 
 class _Way:
@@ -97,4 +102,4 @@ class _Way:
     def measure(self, x: Tensor, channels_first: bool) -> SlopeStatistics:
         if takes(self._kernel, x):
             return slope_statistics(self._kernel, self._parameters, x, self._flat, channels_first)
-        return statistics_of_slopes(self.activation.derivative(x), self._flat, channels_first)
+        return statistics_of_slopes(self.activation.derivative(x.detach()), self._flat, channels_first)

@@ -63,6 +63,8 @@ class Graph(NamedTuple):
                 elif found[place] is not node:
                     return None
         for place, ways in self.ways:
+            if found[place] is None:
+                return None
             following = found[place].next_functions
             for index, next_place, output in ways:
                 if index >= len(following):
@@ -74,7 +76,7 @@ class Graph(NamedTuple):
                     return None
                 if output is not None and output != number:
                     return None
-        return found
+        return None if None in found else found
 
 
 def survey(account: Account) -> Graph | None:

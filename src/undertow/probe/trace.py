@@ -258,7 +258,7 @@ class Trace:
     def _slope(self, activation: Activation, x: Tensor) -> _Activity:
         edge = Edge(x.grad_fn, x.output_nr)
         channels_first = self._channels_first.get(edge, x.ndim == 4)
-        return _Activity(self.slopes.measure(activation, x.detach(), channels_first), edge)
+        return _Activity(self.slopes.measure(activation, x, channels_first), edge)
 
     def _note(self, reason: str) -> None:
         path = self._stack[-1].path if self._stack else ""
