@@ -33,9 +33,8 @@ def _resizing(ledger: Ledger) -> float:
         had, has = before.forward.count, entry.forward.count
         if had == has or entry.site.effect == "weights":
             continue
-        back = next(
-            (i for i, (start, end, _) in enumerate(left) if start == has and (end < start) == (had < has)), None
-        )
+        returns = [start == has and (end < start) == (had < has) for start, end, _ in left]
+        back = max((i for i, here in enumerate(returns) if here), default=None)
         left = [*left, (had, has, entry.other)] if back is None else left[:back]
     return math.prod(factor for *_, factor in left)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
@@ -17,6 +18,8 @@ class Prepared:
 
     def __init__(self) -> None:
         self._edges: set[Edge] = set()
+        self._frozen: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+        """Results without a gradient, by identity."""
 
     def is_one(self, args: tuple[Any, ...]) -> bool:
         """Whether a call reads parameters and what was made of them, and nothing else."""
@@ -34,10 +37,15 @@ class Prepared:
 
     def keep(self, output: Any) -> None:
         """The results of such a call."""
-        found = (t for t in tree_leaves(output) if isinstance(t, Tensor))
-        self._edges |= {Edge(t.grad_fn, t.output_nr) for t in found if t.grad_fn is not None}
+        for t in (t for t in tree_leaves(output) if isinstance(t, Tensor)):
+            if t.grad_fn is None:
+                self._frozen[id(t)] = t
+            else:
+                self._edges.add(Edge(t.grad_fn, t.output_nr))
 
     def _is_weight(self, t: Tensor) -> bool:
+        if t.grad_fn is None:
+            return is_weight(t) or self._frozen.get(id(t)) is t
         return is_weight(t) or Edge(t.grad_fn, t.output_nr) in self._edges
 
     @staticmethod
