@@ -167,3 +167,8 @@ def test_all_of_it_is_drawn(recording: Recording, code: str) -> None:
     for text in texts:
         assert "first.weight" in text
         assert "83 %" in text
+
+
+def test_the_cost_is_told_with_and_without_the_first_steps(recording: Recording) -> None:
+    recording.overhead_later = 0.009
+    assert lines(run_table(recording))["cost"].startswith("1.3 % of the run's time, 0.9 % after the first five steps")

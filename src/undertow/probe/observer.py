@@ -103,7 +103,7 @@ class Observer:
         self._tap.disarm()  # the last step may have armed it for one that does not come
         for account in self._tap.take():  # after an error of ours there may be some left
             account.close()
-        self.recording.overhead = self.budget.overhead
+        self.recording.overhead, self.recording.overhead_later = self.budget.overhead, self.budget.overhead_later
 
     def _end(self) -> None:
         self._loop.end()

@@ -27,7 +27,7 @@ class NotObserved:
         return f"{self.what}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StepReading:
     """What is noted of every step of every optimizer, by stage.
 
@@ -63,7 +63,7 @@ class StepReading:
         return self.gradient_norm / self.unclipped_norm if self.unclipped_norm else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LossReading:
     """A loss as the user logged it."""
 
@@ -71,7 +71,7 @@ class LossReading:
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParameterReading:
     """One parameter of a measured step, before the optimizer's update."""
 
@@ -160,7 +160,7 @@ class Recording:
     losses: list[LossReading] = field(default_factory=list)
     not_observed: dict[str, NotObserved] = field(default_factory=dict)
     overhead: float | None = None
-    """Measured cost of observing, as a share of the run's time."""
+    """Measured cost of observing, as a share of the time that the run would have taken without."""
     optimizers: list[str] = field(default_factory=list)
     """Class names of the optimizers, in the order in which they were first seen."""
     origin: Origin | None = None
@@ -175,6 +175,8 @@ class Recording:
     """Readings in `steps` that were let go."""
     thinned_snapshots: int = 0
     sinks: list[Sink] = field(default_factory=list, repr=False, compare=False)
+    overhead_later: float | None = None
+    """The same of what came after the first five steps, which are measured whole whatever the budget."""
     _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
 
     def add(self, event: Event) -> None:

@@ -38,7 +38,10 @@ def _cost(recording: Recording) -> str:
             "training.cost.whole" if recording.steps_measured >= recording.steps_seen else "training.cost.unknown",
             **counts,
         )
-    return say("training.cost.share", share=share(recording.overhead, 1), **counts)
+    total = share(recording.overhead, 1)
+    if recording.overhead_later is None:
+        return say("training.cost.share", share=total, **counts)
+    return say("training.cost.later", share=total, later=share(recording.overhead_later, 1), **counts)
 
 
 def _optimizers(recording: Recording) -> str:
