@@ -39,6 +39,12 @@ class Iteration:
     """A compiled model: the step's ledger is that of an uncompiled replay."""
     losses: list[Tensor] = field(default_factory=list)
     """Of its passes, as autograd was given them."""
+    normed: bool = True
+    """Whether its gradients are read although it is not measured whole."""
+
+    @property
+    def read(self) -> bool:
+        return self.normed or self.deep is not None
 
 
 class Received:
