@@ -5,7 +5,6 @@ import tempfile
 import warnings
 
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-warnings.filterwarnings("ignore")
 
 import torch
 from transformers import (
@@ -18,6 +17,7 @@ from transformers import (
     set_seed,
 )
 
+warnings.filterwarnings("ignore")
 set_seed(0)
 config = GPT2Config(
     vocab_size=32, n_positions=16, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0, pad_token_id=0
