@@ -40,7 +40,7 @@ class Replay:
         self._next = 0
         self._handed_on: Any = None
         self._busy = False
-        self._opaque = list(plan.opaque[::-1])
+        self._opaque = [] if plan.modules is not None else list(plan.opaque[::-1])  # there they are modules as others
         self._early = [m for m in (plan.modules or ())[::-1] if m.measured and m.in_place]
 
     # ------------------------------------------------------------ following
