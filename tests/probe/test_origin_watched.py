@@ -113,6 +113,16 @@ def test_the_operation_and_the_step(name: str, budget: float | None) -> None:
     assert same(final, trained(LOOPS[name], None, watched=False)[1])
 
 
+def test_a_step_whose_gradients_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where even norms cost more than the budget allows, one small gradient is looked at."""
+    monkeypatch.setattr("undertow.probe.budget.NORMS_FIRST", 10)
+    recording, _ = trained(plain, 0.0)
+    assert recording is not None
+    assert BAD not in {s.step for s in recording.steps}
+    assert recording.origin is not None
+    assert (recording.origin.step, recording.origin.site) == (BAD, "forward:div")
+
+
 def test_a_loop_that_leaves_such_a_batch_out_has_no_origin() -> None:
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)

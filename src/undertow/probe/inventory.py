@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch.optim import Optimizer
 
 from undertow.probe.clock import parameters
 from undertow.probe.names import named_parameters
+
+SMALL = 1 << 12
+"""Values of a parameter that are looked at in no time."""
 
 
 class Inventory:
@@ -21,6 +25,13 @@ class Inventory:
         held = (p for o in optimizers if o is not None for p in parameters(o))
         self.all: list[Tensor] = list({id(p): p for p in (*(p for _, p in self.trained), *held)}.values())
         self.on_host = all(p.is_cpu for p in self.all)
+        self._sentinel = next((p for p in self.all if p.is_cpu and p.numel() <= SMALL), None)
+
+    @property
+    def sound(self) -> bool:
+        """A look at the first small gradient on the host, which nearly every fault behind it reaches on its way back."""
+        gradient = None if self._sentinel is None else self._sentinel.grad
+        return gradient is None or gradient.is_sparse or math.isfinite(gradient.sum().item())
 
     def unheld(self, optimizers: Iterable[Optimizer | None]) -> list[Tensor]:
         """Trained parameters that none of these holds."""

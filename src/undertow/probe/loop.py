@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from undertow.probe.clock import Clock, parameters
 from undertow.probe.gradients import Gradients, Late, Marks
 from undertow.probe.inventory import Inventory
-from undertow.probe.received import Iteration, Received
+from undertow.probe.received import Iteration, Received, rate_of
 from undertow.probe.scaler import only_scaler, scale_of, stepping_scaler
 from undertow.probe.updates import Weights
 from undertow.record import Recording, StepReading
@@ -140,11 +140,13 @@ class Loop:
         self.stepping, self._received = optimizer, None
         self._passes_before = self.now.passes
         self.watcher.before_change(self.now)
-        iteration = self._iteration_of(optimizer)
+        iteration, inventory = self._iteration_of(optimizer), self.watcher.inventory
         if iteration.passes and iteration.read:  # else it was given a closure, which will compute the gradients
             self._received = self._receive(iteration, optimizer)
-            if self.watcher.inventory.on_host and self._received.broken:
+            if inventory.on_host and self._received.broken:
                 self.watcher.look_back(self.now.number)
+        elif iteration.passes and not inventory.sound and getattr(optimizer, "found_inf", None) is None:
+            self.watcher.look_back(self.now.number)
 
     def after_step(self, optimizer: Optimizer) -> None:
         self.stepping = None
@@ -243,7 +245,7 @@ class Loop:
             size = now.end.norm(held)
             if not math.isfinite(size) and any(id(p) in now.end.readings for p in held):
                 now.loss_scale = self._scale_before(now.end)
-                rate = float(optimizer.param_groups[0]["lr"]) if optimizer is not None else math.nan
+                rate = math.nan if optimizer is None else rate_of(optimizer)
                 number = self.optimizers.index(optimizer) if optimizer in self.optimizers else 0
                 scale, passes, carried = now.loss_scale, now.passes, now.carried
                 self.watcher.add(
