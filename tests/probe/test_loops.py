@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
 from undertow.diagnosis import watch
+from undertow.probe.inventory import Inventory
+from undertow.probe.loop import Loop
 from undertow.record import Recording, StepReading
 
 near = pytest.approx
@@ -743,3 +746,106 @@ def test_an_aborted_pass_leaves_the_count_right() -> None:
             optimizer.step()
     assert [s.passes for s in run.recording.steps] == [1] * 8
     assert not any(s.carried for s in run.recording.steps)
+
+
+# ------------------------------------------------------------ other devices, faults of ours
+
+
+def test_where_numbers_come_late_they_are_read_one_step_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(Inventory):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.on_host = False  # as on a GPU
+
+    monkeypatch.setattr("undertow.probe.observer.Inventory", Elsewhere)
+    truth = Truth(net())
+    optimizer = SGD(truth.model.parameters(), 0.1)
+    behind = []
+    with watch(truth.model, optimizer, budget=None) as run:
+        for x, y in batches():
+            optimizer.zero_grad()
+            loss_of(truth.model, x, y, truth).backward()
+            truth.received.append(norm(truth.model.parameters()))
+            optimizer.step()
+            behind.append(len(truth.received) - len(run.recording.steps))
+    assert behind == [1] * STEPS
+    assert norms(run.recording) == near(truth.received, rel=1e-5)
+    assert [s.step for s in run.recording.snapshots] == list(range(STEPS))
+    for snapshot in run.recording.snapshots:
+        assert rms(snapshot.ledger) == near(truth.first[snapshot.step], rel=1e-5)
+
+
+@pytest.mark.parametrize("call", ["backward_begins", "backward_ended", "before_step", "after_step", "forward_begins"])
+def test_a_fault_of_ours_at_any_event_ends_the_observing_alone(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def train(watched: bool) -> tuple[list[Tensor], Recording | None]:
+        model = net()
+        optimizer = SGD(model.parameters(), 0.1)
+        if not watched:
+            plain(Truth(model), optimizer)
+            return list(model.parameters()), None
+        with watch(model, optimizer, budget=None) as run:
+            plain(Truth(model), optimizer)
+        assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
+        return list(model.parameters()), run.recording
+
+    original, calls = getattr(Loop, call), 0
+
+    def failing(self: Loop, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise OSError("a planted fault")
+        return original(self, *args)
+
+    monkeypatch.setattr(Loop, call, failing)
+    with pytest.warns(RuntimeWarning, match="stopped observing at step .*planted fault") as said:
+        weights, recording = train(watched=True)
+    assert len(said) == 1
+    assert recording is not None
+    assert "planted fault" in str(recording.not_observed["undertow"])
+    assert 1 <= len(recording.steps) <= 4
+    assert all(torch.equal(a, b) for a, b in zip(weights, train(watched=False)[0], strict=True))
+
+
+def test_an_optimizer_without_a_rate() -> None:
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {"lr": None})
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            for p in self.param_groups[0]["params"]:
+                p -= 0.1 * p.grad
+
+    truth = Truth(net())
+    optimizer = Own(truth.model.parameters())
+    with watch(truth.model, optimizer, budget=0.0) as run:
+        plain(truth, optimizer)
+    assert norms(run.recording) == near(truth.received, rel=1e-5)
+    assert all(math.isnan(s.learning_rate) for s in run.recording.steps)
+
+
+def test_a_lazy_model_copies_and_pickles_before_its_first_pass() -> None:
+    model = nn.Sequential(nn.LazyLinear(8), nn.Tanh())
+    with watch(model):
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        for twin in twins:
+            twin(torch.zeros(2, 3))
+            assert twin(torch.zeros(2, 3)).shape == (2, 8)
+
+
+@pytest.mark.slow
+def test_hooks_that_come_and_go_compile_nothing_anew() -> None:
+    model = net()
+    compiled: Any = torch.compile(model, backend="aot_eager", fullgraph=True)
+    optimizer = SGD(model.parameters(), 0.1)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with watch(compiled, optimizer, budget=0.0) as run:
+        for x, y in batches(40):
+            optimizer.zero_grad()
+            F.cross_entropy(compiled(x), y).backward()
+            optimizer.step()
+    assert len(run.recording.steps) == 40
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]

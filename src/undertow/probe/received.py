@@ -61,7 +61,7 @@ class Received:
         """`others` are parameters that are looked at too, `twice` asks to read gradients that seem unchanged."""
         self.iteration, self.optimizer = iteration, optimizer
         self.held = list(parameters(optimizer))
-        self.rate = float(optimizer.param_groups[0]["lr"]) if optimizer.param_groups else math.nan
+        self.rate = rate_of(optimizer)
         left = getattr(optimizer, "grad_scale", None)  # which a fused optimizer will divide by itself
         self._scaled = scaler is not None or left is not None
         end = iteration.end
@@ -113,3 +113,9 @@ class Received:
             carried=iteration.carried,
             changed_late=iteration.changed_late,
         ), uncounted
+
+
+def rate_of(optimizer: Optimizer) -> float:
+    """The learning rate of its first group; NaN where it has none, or sets its own (Adafactor)."""
+    rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
+    return math.nan if rate is None else float(rate)
