@@ -33,6 +33,30 @@ watched with `budget=None`, and once more with `torch.autograd.grad` as the witn
 """
 
 
+FOOT = """
+## What cannot be seen, and why
+
+Every run says so itself, in `diagnosis.not_observed`.
+
+| what | why | instead |
+| --- | --- | --- |
+| gates and hidden states of `nn.RNN`, `nn.LSTM`, `nn.GRU` | one fused operation | its output and gradient are a site; \
+`ut.examine(model, batch, loss, unroll=True)` runs one batch step by step |
+| the probabilities of `scaled_dot_product_attention` | they never exist in memory | queries, keys, values and the \
+output are sites where the model computes them one by one; `unroll=True` computes one batch in the open |
+| the projections of `nn.MultiheadAttention` | one fused call | its input and output are sites; `unroll=True` |
+| the inside of a custom `autograd.Function` | torch calls its backward pass as one node | its factor is counted with \
+the next site |
+| the inside of a reentrant checkpoint | it is computed in the backward pass | `use_reentrant=False` is seen whole |
+| what `torch.func` transforms run (`vmap`, `grad`) | the tensors in them have no place in autograd's graph | the \
+result is a site's input like any other |
+| a step whose forward pass makes other calls than those before it | later steps follow a plan of the first ones | \
+the next steps are measured; a model that changes often is traced at each step |
+| the weights' own preparation (weight norm, spectral norm, parametrizations) | it is no signal | the parameters are \
+measured at every step |
+"""
+
+
 def main(wanted: list[str]) -> int:
     import torch
 
@@ -54,7 +78,7 @@ def main(wanted: list[str]) -> int:
         lines += [(number, elsewhere(number, *what)) for number, what in rows.ELSEWHERE.items()]
         lines.sort(key=lambda pair: pair[0])
         head = HEAD.format(torch=torch.__version__, python=platform.python_version())
-        (ROOT / "docs" / "observing.md").write_text(head + "\n".join(line for _, line in lines) + "\n")
+        (ROOT / "docs" / "observing.md").write_text(head + "\n".join(line for _, line in lines) + "\n" + FOOT)
     return min(failed, 1)
 
 
@@ -96,6 +120,7 @@ def reasons(notes: list[str]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for note in notes:
         place, _, reason = note.partition(": ")
+        reason = reason.partition("; ut.examine")[0]  # the table below says so once
         by_reason.setdefault(reason, []).append(place)
     return [f"`{p[0]}`" + (f" and {len(p) - 1} more" if p[1:] else "") + f": {r}" for r, p in by_reason.items()]
 

@@ -16,6 +16,12 @@ from undertow.probe.returning import Returning
 from undertow.probe.script import Script
 from undertow.probe.slopes import Slopes
 from undertow.probe.trace import Guard, Trace
+from undertow.record import NotObserved
+
+TURNED = NotObserved(
+    "steps with another forward pass",
+    "a pass that makes other calls than those before it is left unmeasured; the next passes are measured",
+)
 
 
 class ForwardTap:
@@ -36,6 +42,7 @@ class ForwardTap:
         self.accounts: list[Account | Returning] = []
         self._slopes, self._plans = Slopes(), Plans()
         self._open: tuple[Trace | Replay, Script | None, ExitStack] | None = None
+        self._turned = False
         self._handles: list[Any] = []
 
     def arm(self) -> None:
@@ -85,7 +92,10 @@ class ForwardTap:
         if isinstance(seen, Replay):
             account = seen.account(output)
             self._plans.followed(account is not None)
+            self._turned = self._turned or account is None
         else:
+            if self._turned:
+                seen.not_observed.setdefault(TURNED.what, TURNED)
             account = Account(seen, output) if seen.operations else None
             self._plans.traced(account, script)
         if account is not None:
