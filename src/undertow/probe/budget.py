@@ -105,6 +105,10 @@ class Budget:
         finally:
             self._inside += self.clock() - start
 
+    def charge(self, seconds: float) -> None:
+        """Time of ours that was taken elsewhere."""
+        self._inside += seconds
+
     def stepped(self, _step: int) -> None:
         """An optimizer step is done."""
         now = self.clock()

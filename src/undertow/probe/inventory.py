@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from torch import Tensor, nn
@@ -29,9 +28,9 @@ class Inventory:
 
     @property
     def sound(self) -> bool:
-        """A look at the first small gradient on the host, which nearly every fault behind it reaches on its way back."""
+        """A look at the first small gradient, which nearly every fault behind it reaches on its way back."""
         gradient = None if self._sentinel is None else self._sentinel.grad
-        return gradient is None or gradient.is_sparse or math.isfinite(gradient.sum().item())
+        return gradient is None or gradient.is_sparse or bool(gradient.isfinite().all())
 
     def unheld(self, optimizers: Iterable[Optimizer | None]) -> list[Tensor]:
         """Trained parameters that none of these holds."""

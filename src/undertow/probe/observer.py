@@ -168,6 +168,7 @@ class Observer:
         """After the first optimizer's step of an iteration, for its next forward pass may come at once."""
         while self._deferred and self._deferred[0][0] < number:
             self._deferred.popleft()[1]()
+        self.budget.charge(self._witness.spent())
         self.budget.stepped(number)
         deep = self.budget.wants(number + 1) or self._alarms > 0
         self._alarms = max(self._alarms - 1, 0)

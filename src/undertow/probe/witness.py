@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ class Witness:
         self.model, self.wanted, self._guard = model, wanted, guard
         self.passes: deque[Pass] = deque()
         self.dropped = self._bytes = 0
-        self._stepped = False
+        self._stepped, self._seconds = False, 0.0
         devices = {p.device for p in model.parameters()}
         self._kind = min((d.type for d in devices if d.type != "cpu"), default="cpu")
         self._generators = {torch.device("cpu"): torch.default_generator}
@@ -104,6 +105,7 @@ class Witness:
         """A forward pass starts.  Only what can't fail: it runs in every step, without the observer's guard."""
         if not torch.is_grad_enabled() or not self.wanted():
             return
+        start = time.perf_counter()
         if self._stepped:
             self.passes.clear()
             self.dropped, self._bytes, self._stepped = 0, 0, False
@@ -116,6 +118,12 @@ class Witness:
         while self._bytes > MOST_BYTES or len(self.passes) > MOST:
             self._bytes -= self.passes.popleft().size
             self.dropped += 1
+        self._seconds += time.perf_counter() - start
+
+    def spent(self) -> float:
+        """Seconds that keeping took since the last call."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
 
     def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         if torch.compiler.is_compiling() or not self.passes or not torch.is_grad_enabled():
