@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -59,9 +60,9 @@ def assert_same_entry(entry: Entry, traced: Entry) -> None:
         assert getattr(entry, effect) == pytest.approx(getattr(traced, effect), rel=1e-6, nan_ok=True), effect
     assert (entry.slope is None) == (traced.slope is None)
     if entry.slope is not None and traced.slope is not None:
-        numbers = [vars(s) | {"activation": ""} for s in (entry.slope, traced.slope)]
-        assert entry.slope.activation == traced.slope.activation
-        assert all(numbers[0][k] == pytest.approx(numbers[1][k]) for k in numbers[0])
+        found, expected = asdict(entry.slope), asdict(traced.slope)
+        assert found.pop("activation") == expected.pop("activation")
+        assert found == pytest.approx(expected)
 
 
 def assert_same_snapshot(found: Snapshot, traced: Snapshot) -> None:

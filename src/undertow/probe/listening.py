@@ -25,9 +25,8 @@ class Hook:
     pooled: list[tuple[int, Handed]] = field(default_factory=list)
     """The same, where the share is the sum over several edges."""
 
-    @property
-    def leaving(self) -> bool:
-        return bool(self.earlier or self.handed or self.pooled)
+    pools: list[Part] = field(default_factory=list)
+    """Of its own parts, those that receive pooled shares."""
 
 
 def hooks_of(graph: Graph, whole: frozenset[Handed]) -> tuple[Hook, ...]:
@@ -49,7 +48,8 @@ def hooks_of(graph: Graph, whole: frozenset[Handed]) -> tuple[Hook, ...]:
             alone[part] = links[0]
         else:
             hook(links[0].place).handed.append((links[0].at, (part, later)))
-    for part, _ in {handed for found in hooks.values() for _, handed in found.pooled}:
+    pooled = {part for found in hooks.values() for _, (part, _) in found.pooled}
+    for part in pooled:
         alone.pop(part, None)  # a pool is emptied at its own node
     told: set[Part] = set()
     for part, (place, output) in graph.parts.items():
@@ -64,4 +64,6 @@ def hooks_of(graph: Graph, whole: frozenset[Handed]) -> tuple[Hook, ...]:
         found.earlier.append((link.at, part))
         found.own.append((graph.parts[reader][1], reader))
         told.add(reader)
+    for found in hooks.values():
+        found.pools = [part for _, part in found.own if part in pooled]
     return tuple(hooks.values())

@@ -72,8 +72,7 @@ class Returning:
         return task == self._current
 
     def _listen(self, node: Node, hook: Hook) -> Any:
-        own, leaving = hook.own, hook.leaving
-        pools = [part for _, part in own if part in self._pooled]
+        own, earlier, pools, shares = hook.own, hook.earlier, hook.pools, bool(hook.handed or hook.pooled)
 
         def before(gradients: Gradients) -> None:
             try:
@@ -88,16 +87,16 @@ class Returning:
             try:
                 if self._current == _task() or self._listening():
                     self._read(own, incoming)
-                    self._read(hook.earlier, leaving)
-                    self._share(hook, leaving)
+                    self._read(earlier, leaving)
+                    if shares:
+                        self._share(hook, leaving)
             except Exception as error:
                 self._fail(error)
 
-        if not leaving:
+        if not (earlier or shares):
             return node.register_prehook(before)
         if pools:  # what came from later stops is complete before the node runs
-            before_and_after = node.register_prehook(before), node.register_hook(after)
-            return _Both(before_and_after)
+            return _Both((node.register_prehook(before), node.register_hook(after)))
         return node.register_hook(after)
 
     def _read(self, wanted: list[tuple[int, Part]], gradients: Gradients) -> None:

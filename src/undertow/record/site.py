@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from undertow.foundation import Effect
 
@@ -23,7 +24,7 @@ class Site:
     source: str | None = None
     """`file.py:12` of the user's line, for a functional call."""
 
-    @property
+    @cached_property
     def name(self) -> str:
         module = self.module or "forward"
         return f"{module}:{self.operation}#{self.index}" if self.functional else f"{module}#{self.index}"
