@@ -61,7 +61,7 @@ def statistics(tensor: Tensor) -> Statistics:
     ------
     InputError
         A complex tensor, or one whose values are not at hand: a meta or fake tensor, one inside `torch.func`, or
-        one that wraps others (a DTensor: take its local tensor).
+        one that wraps others.
     """
     at = address(tensor)
     if at:
@@ -91,8 +91,10 @@ def address(tensor: Tensor) -> int:
 def stored(tensor: Tensor) -> tuple[Tensor, int]:
     """The values of a tensor as a contiguous one, in the order of memory, and how many zeros a sparse one leaves out.
 
-    Nothing is copied where the values fill a block of memory in any order; of a sparse tensor, only what it stores.
+    Nothing is copied where the values fill a block of memory in any order; of a sparse tensor, only what it stores; of
+    a DTensor, the part that lies on this process.
     """
+    tensor = getattr(tensor, "_local_tensor", tensor)
     _check(tensor)
     tensor, count = tensor.detach(), tensor.numel()
     if tensor.layout is torch.sparse_coo:

@@ -90,7 +90,7 @@ class Account:
     def _note_custom(self, nodes: set[Node]) -> None:
         inside = {e.node for e in self.stops}
         for node in nodes - inside:
-            if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls"):
+            if hasattr(node, "saved_tensors") and _is_the_users(type(node)):
                 name = type(node).__name__.removesuffix("Backward")
                 self.trace.not_observed.setdefault(name, NotObserved(name, CUSTOM.get(name, CUSTOM[""])))
 
@@ -237,6 +237,12 @@ def _after_all(starts: Iterable[T], before: Callable[[T], list[T]]) -> list[T]:
 
 def edges_of(node: Node) -> list[Edge]:
     return [Edge(*pair) for pair in node.next_functions]
+
+
+def _is_the_users(kind: type) -> bool:
+    """Whether a node's class comes from an autograd.Function that torch.distributed has not put there."""
+    function = getattr(kind, "_forward_cls", None)
+    return function is not None and not function.__module__.startswith("torch.distributed.")
 
 
 def _inputs(node: Node) -> list[Edge]:

@@ -11,9 +11,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import _engine_run_backward
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from undertow.probe.sharding import flat_parameters
 
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -86,7 +89,11 @@ class Clock:
     def learn(self) -> None:
         """Looks at every parameter that the model has now, until `settle()`."""
         self._learning = True
-        trained = (p for p in self._model.parameters() if p.requires_grad and p.is_leaf and not is_lazy(p))
+        trained = (
+            p
+            for p in (*self._model.parameters(), *flat_parameters(self._model))
+            if p.requires_grad and p.is_leaf and not is_lazy(p)
+        )
         self._hook(trained)
 
     def settle(self) -> None:
@@ -222,15 +229,17 @@ def _frames() -> Iterator[Any]:
 
 def _is_nested() -> bool:
     """Whether the running backward pass was started by a node of another one, as reentrant checkpoints do."""
-    frame = sys._getframe(1)
+    frame, started = sys._getframe(1), False
     while frame is not None:
-        if frame.f_code is _NODE:
+        started = started or frame.f_code is _ENGINE  # a node may call the hook itself, as those of FSDP2 do
+        if started and frame.f_code is _NODE:
             return True
         frame = frame.f_back
     return False
 
 
 _NODE = BackwardCFunction.apply.__code__
+_ENGINE = _engine_run_backward.__code__
 
 
 class _Once:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.weak import TensorWeakRef
 
 from undertow.native import Panel
-from undertow.probe.sharding import local
+from undertow.probe.sharding import is_of_fsdp1, local
 from undertow.record import Reading
 
 
@@ -142,7 +142,7 @@ class Marks:
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        found = ((p, p.grad) for p in parameters)
+        found = ((p, p.grad) for p in parameters if not is_of_fsdp1(p))
         self._of = {id(p): (p, TensorWeakRef(g), g._version) for p, g in found if g is not None}
 
     def renew(self) -> None:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from undertow.probe.clock import parameters
 from undertow.probe.names import named_parameters
+from undertow.probe.sharding import is_dtensor
 
 SMALL = 1 << 12
 """Values of a parameter that are looked at in no time."""
@@ -24,6 +25,8 @@ class Inventory:
         held = (p for o in optimizers if o is not None for p in parameters(o))
         self.all: list[Tensor] = list({id(p): p for p in (*(p for _, p in self.trained), *held)}.values())
         self.on_host = all(p.is_cpu for p in self.all)
+        self.uncounted = any(map(is_dtensor, self.all))
+        """Whether torch counts no change of a gradient, as it doesn't where a shard is written to."""
         self._sentinel = next((p for p in self.all if p.is_cpu and p.numel() <= SMALL), None)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
 
@@ -53,7 +53,9 @@ class Watcher(Protocol):
     def finished(self, now: Iteration, optimizers: list[Optimizer | None]) -> None:
         """No more steps are due in an iteration."""
 
-    def add(self, reading: StepReading) -> None: ...
+    def add(self, reading: StepReading, gradients: Gradients | None = None, held: Collection[Tensor] = ()) -> None:
+        """An optimizer that holds these parameters has stepped, or has left out a step; the gradients it was given."""
+
     def defer(self, number: int, call: Callable[[], None]) -> None:
         """Calls at once, or in the next iteration where the numbers are still computed."""
 
@@ -200,13 +202,14 @@ class Loop:
         self._scaler = scaler or self._scaler
         deep = iteration.deep is not None
         others = self.watcher.inventory.unheld((*self.optimizers, optimizer)) if deep else []
-        twice = self._uncounted or (deep and iteration.number == self.watcher.learnt)
+        unsure = iteration.number == self.watcher.learnt or self.watcher.inventory.uncounted
+        twice = self._uncounted or (deep and unsure)
         return Received(iteration, optimizer, others, scaler, twice)
 
     def _emit(self, received: Received, number: int) -> None:
         reading, uncounted = received.reading(number)
         self._uncounted = self._uncounted or uncounted
-        self.watcher.add(reading)
+        self.watcher.add(reading, received.gradients, received.held)
 
     def _number(self, optimizer: Optimizer | None) -> int:
         if optimizer not in self.optimizers:
@@ -272,7 +275,8 @@ class Loop:
         end, number = now.end or Gradients(everything), self._number(None)
         now.stepped.append(None)
         self.watcher.stepped()
-        self.watcher.add(StepReading(now.number, end.norm(everything), math.nan, number, passes=now.passes))
+        reading = StepReading(now.number, end.norm(everything), math.nan, number, passes=now.passes)
+        self.watcher.add(reading, end, everything)
         if now.deep is not None:
             now.deep.received(end, everything)
             now.deep.after_step(everything)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from undertow.probe.budget import Budget
 from undertow.probe.clock import Clock
 from undertow.probe.compiled import Shadow
 from undertow.probe.deep import DeepStep
+from undertow.probe.gradients import Gradients
 from undertow.probe.inventory import Inventory
 from undertow.probe.loop import Loop
 from undertow.probe.loss import running_loss
 from undertow.probe.objective import check_trainable
+from undertow.probe.ranks import Ranks
 from undertow.probe.received import Iteration
 from undertow.probe.states import States, tied
 from undertow.probe.tap import ForwardTap
@@ -76,6 +78,7 @@ class Observer:
         self._alarms = 0
         self._deferred: deque[tuple[int, Callable[[], None]]] = deque()
         self._states = States(self.recording)
+        self._ranks = Ranks(model, self.recording, budget is None, self._guard)
         self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
         self._shadow = Shadow(model, self._wanted, self._guard, self.recording.add)
         self._loop = Loop(self, optimizer)
@@ -99,6 +102,7 @@ class Observer:
         self._tap.disarm()
         self._witness.close()
         self._guard(self._end)()
+        self._guard(self._ranks.close)()
         self._shadow.disarm()
         self._tap.disarm()  # the last step may have armed it for one that does not come
         for account in self._tap.take():  # after an error of ours there may be some left
@@ -141,7 +145,11 @@ class Observer:
         """Before its first forward pass, or as soon as it is seen that the one before is over."""
         self._tap.begin_step()
         self._shadow.begin_step()
-        now = Iteration(number, DeepStep() if deep else None, normed=deep or self.budget.wants_norms(number))
+        if number:
+            self._ranks.after_step(number - 1, self.budget.next, late=not self.inventory.on_host)
+        self._ranks.begin(number, deep)
+        normed = deep or self._ranks.need_norms or self.budget.wants_norms(number)
+        now = Iteration(number, DeepStep() if deep else None, normed=normed)
         if deep and number >= LEARN * self.learnt:
             self.learnt = number
             self.look_around()
@@ -170,8 +178,10 @@ class Observer:
             self._deferred.popleft()[1]()
         self.budget.charge(self._witness.spent())
         self.budget.stepped(number)
-        deep = self.budget.wants(number + 1) or self._alarms > 0
+        together = self._ranks.wants(number + 1)
+        deep = self.budget.wants(number + 1, together) or (together is None and self._alarms > 0)
         self._alarms = max(self._alarms - 1, 0)
+        self._ranks.begin(number + 1, deep)
         self._arm(deep)
         return deep
 
@@ -182,9 +192,9 @@ class Observer:
         else:
             self._deferred.append((number, call))
 
-    def add(self, reading: StepReading) -> None:
+    def add(self, reading: StepReading, gradients: Gradients | None = None, held: Collection[Tensor] = ()) -> None:
         """Keeps the reading of a step; a gradient that is not finite makes the next ones deep."""
-        self.recording.add(reading)
+        self._ranks.add(reading, gradients, held)
         if not math.isfinite(reading.gradient_norm) and not reading.skipped:
             self._alarms = ALARMED
 
@@ -194,6 +204,7 @@ class Observer:
         """A forward pass of the model begins; whether to trace it."""
         if torch._C._current_graph_task_id() != -1:  # a checkpoint computes it again
             return False
+        self._ranks.forward_begins()
         self._loop.forward_begins()
         return self._now.deep is not None and self.model.training and len(self._tap.accounts) < FORWARDS
 
@@ -217,6 +228,7 @@ class Observer:
 
     def before_change(self, now: Iteration) -> None:
         """Reads what the step will change."""
+        self._ranks.before_step()
         if now.deep is not None:
             replayed = self._shadow.measured()
             now.eager = now.eager or bool(replayed)
@@ -267,7 +279,8 @@ class Observer:
         ledger, inputs = deep.ledger(now.number), deep.inputs
         if ledger is not None:
             stage = Stage(now.loss_scale, max(now.passes, 1), eager=now.eager)
-            self.recording.add(Snapshot(now.number, ledger, deep.samples, inputs, deep.parameters(), deep.alive, stage))
+            found = Snapshot(now.number, ledger, deep.samples, inputs, deep.parameters(), deep.alive, stage)
+            self._ranks.snapshot(found)
 
     def _note_parallel(self) -> None:
         for name, module in self.model.named_modules():
@@ -282,6 +295,7 @@ class Observer:
         message = (
             f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
         )
+        self._ranks.leave()
         self.recording.add(NotObserved("undertow", message))
         self._witness.close()
         warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch.distributed as dist
@@ -30,7 +31,7 @@ class Layout:
     def size(self) -> int:
         return len(self.members)
 
-    @property
+    @cached_property
     def sharded(self) -> tuple[str, ...]:
         return tuple(name for name, pieces in self.pieces.items() if pieces > 1)
 
@@ -79,10 +80,19 @@ def reduced_later(model: nn.Module) -> list[Tensor]:
     """
     if any(map(is_dtensor, model.parameters())):
         return []
-    flat = [handle.flat_param for handle in flat_handles(model)]
     inside = {id(p) for handle in flat_handles(model) for p in _originals(handle)}
     whole = (p for p in model.parameters() if id(p) not in inside)
-    return [p for p in (*flat, *whole) if p.requires_grad]
+    return [p for p in (*flat_parameters(model), *whole) if p.requires_grad]
+
+
+def flat_parameters(model: nn.Module) -> list[Tensor]:
+    """What autograd accumulates into under FSDP1; the parameters that the model names are views of their shards."""
+    return [handle.flat_param for handle in flat_handles(model)]
+
+
+def is_of_fsdp1(parameter: Tensor) -> bool:
+    """Whether its data and its gradient are other tensors in the forward pass, the backward pass and the step."""
+    return getattr(parameter, "_is_flat_param", False) or getattr(parameter, "_fsdp_flattened", False)
 
 
 def flat_handles(model: nn.Module) -> Iterator[Any]:
@@ -123,4 +133,4 @@ def _pieces(parameter: Tensor, ranks: int) -> int:
         whole = [placement.is_replicate() or placement.is_partial() for placement in placements]
         return math.prod(mesh.size(d) for d, is_whole in enumerate(whole) if not is_whole)
     # a shard of FSDP1 whose wrapper is outside of the model
-    return ranks if getattr(parameter, "_fsdp_flattened", False) else 1
+    return ranks if is_of_fsdp1(parameter) else 1

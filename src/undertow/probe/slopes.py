@@ -12,6 +12,7 @@ from undertow.activations import Activation, Pointwise, Traits, applied, recogni
 from undertow.activations.evaluate import numbers
 from undertow.native.slopes import SlopeStatistics, slope_statistics, statistics_of_slopes, takes
 from undertow.probe.operations import operation_name
+from undertow.probe.sharding import local
 from undertow.record import Slope
 
 FLAT = 0.05
@@ -76,6 +77,7 @@ class Slopes:
 
     def measure(self, activation: Activation, x: Tensor, channels_first: bool) -> Measured | None:
         """The slope statistics; None for softmax and the funnel, whose f′ is no function of one number."""
+        x = local(x)
         way = self._ways.get(id(activation))
         if way is None:
             if not isinstance(activation, Pointwise):

@@ -19,6 +19,7 @@ from undertow.activations import Activation, applied, recognise
 from undertow.foundation import Effect
 from undertow.native import statistics
 from undertow.probe.entries import Edge, merged
+from undertow.probe.names import module_names, own_class
 from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
 from undertow.probe.prepared import Prepared
 from undertow.probe.slopes import Measured, Slopes
@@ -66,7 +67,7 @@ class Frame:
     @property
     def owns_its_operation(self) -> bool:
         """Whether the operation seen is what the module is for: nn.Linear and its like, not a user's own forward."""
-        of_torch = type(self.module).__module__.startswith("torch.nn")
+        of_torch = own_class(self.module).__module__.startswith("torch.nn")
         leaf = all(name == "parametrizations" for name, _ in self.module.named_children())
         return self.held and of_torch and leaf
 
@@ -86,9 +87,10 @@ class Trace:
     """Whether the model's own arguments held its input."""
 
     def __post_init__(self) -> None:
-        self._paths = {id(m): name for name, m in self.model.named_modules()}
+        names = module_names(self.model)
+        self._paths = {id(m): names[raw] for raw, m in self.model.named_modules()}
         self._stack: list[Frame] = []
-        self._calls: Counter[str] = Counter()
+        self._calls: Counter[str | int] = Counter()
         self.by_edge: dict[Edge, Operation] = {}
         self._channels_first: dict[Edge, bool] = {}
         self._prepared = Prepared()
@@ -114,12 +116,12 @@ class Trace:
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         held = id(module) in self._paths
         path = self._paths[id(module)] if held else self._stack[-1].path if self._stack else ""
-        opaque = None if type(module).__module__.startswith("torch.nn") else recognise(module)
+        opaque = None if own_class(module).__module__.startswith("torch.nn") else recognise(module)
         if not args or getattr(module, "inplace", False):  # its input is not at hand afterwards, or overwritten
             opaque = None
         prepares = Prepared.by(module) or bool(self._stack and self._stack[-1].prepares)
-        self._stack.append(Frame(path, module, self._calls[path], opaque, held=held, prepares=prepares))
-        self._calls[path] += held
+        self._stack.append(Frame(path, module, self._calls[id(module)], opaque, held=held, prepares=prepares))
+        self._calls[id(module)] += held  # a wrapper has the name of what it wraps
         self.given.note(args)
         if len(self._stack) == 1:
             self.early_inputs = self.inputs is not None
@@ -132,7 +134,7 @@ class Trace:
             return
         with self._paused():
             if self._taking_part(output):
-                name = type(module).__name__.lower()
+                name = own_class(module).__name__.lower()
                 own = Site(frame.path, name, frame.call, "activation")
                 site = own if frame.held else self._site(name, "activation")
                 self._record(site, output, self._slope(frame.opaque, args[0]))
