@@ -91,9 +91,13 @@ def _table(block: tree.Table, width: int) -> RenderableType:
         show_edge=False,
         padding=(0, 2 if width >= _WIDE else 0, 0, 0),
     )
-    for i, column in enumerate(block.columns):
-        cells = [row.cells[i] for row in block.rows if i < len(row.cells)]
-        least = min(max(map(_longest_word, (Text(column.title), *cells))), width // 4)
+    columns = [[row.cells[i] for row in block.rows if i < len(row.cells)] for i in range(len(block.columns))]
+    leasts = [
+        min(max(map(_longest_word, (Text(column.title), *cells))), width // 4)
+        for column, cells in zip(block.columns, columns, strict=True)
+    ]
+    room = width - sum(leasts[1:]) - len(columns)  # one character between columns
+    for i, (column, cells, least) in enumerate(zip(block.columns, columns, leasts, strict=True)):
         # rich shrinks the widest column that may wrap, even below its min_width: those that gain nothing must not
         rigid = cell_len(column.title) <= least and all(_longest_word(c) >= _length(c) for c in cells)
         grid.add_column(
@@ -101,7 +105,7 @@ def _table(block: tree.Table, width: int) -> RenderableType:
             justify=column.align,
             overflow="fold",
             min_width=least,
-            no_wrap=rigid or _is_name(cells, i),
+            no_wrap=rigid or (i == 0 and _names_fit(cells, room)),
         )
     for row in block.rows:
         cells = [_cell(cell, width) for cell in row.cells]
@@ -111,9 +115,10 @@ def _table(block: tree.Table, width: int) -> RenderableType:
     return grid
 
 
-def _is_name(cells: Sequence[Cell], column: int) -> bool:
-    """Whether a column holds short names, which read badly on two lines."""
-    return column == 0 and max((cell_len(c.text) for c in cells if isinstance(c, Text)), default=0) <= _NAME
+def _names_fit(cells: Sequence[Cell], room: int) -> bool:
+    """Whether a column holds short names, which read badly on two lines, and the other columns leave room for them."""
+    longest = max((cell_len(c.text) for c in cells if isinstance(c, Text)), default=0)
+    return longest <= min(_NAME, room)
 
 
 def _longest_word(cell: Cell) -> int:
