@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from statistics import fmean, median
 
 FIRST = 5
@@ -96,17 +95,8 @@ class Budget:
         usual = sorted(measured)[: len(measured) - math.ceil(len(measured) / 10) or 1]
         return max(fmean(usual) - (median(self._plain) if self._plain else 0.0), 0.0)
 
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Time spent in here is ours: in a plain step it is all that observing costs."""
-        start = self.clock()
-        try:
-            yield
-        finally:
-            self._inside += self.clock() - start
-
     def charge(self, seconds: float) -> None:
-        """Time of ours that was taken elsewhere."""
+        """So much time was ours: in a plain step it is all that observing costs."""
         self._inside += seconds
 
     def stepped(self, _step: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import _engine_run_backward
 from torch.nn.parameter import is_lazy
@@ -136,7 +136,7 @@ class Clock:
             self._running = True
             self._listener.backward_begins(parameter)
         self._tasks[task] = nested
-        _at_end(self._passed)
+        _at_end(self._passed if distributed.is_available() and distributed.is_initialized() else self._end_of_task)
 
     def _later(self) -> None:
         """DDP and FSDP finish their reduction in callbacks of this kind: ours is queued again, behind them."""

@@ -75,7 +75,7 @@ class Observer:
         self.inventory = Inventory(model)
         self.learnt = -1
         """The step whose parameters were looked at last."""
-        self._alarms = 0
+        self._alarms, self._sound = 0, True
         self._deferred: deque[tuple[int, Callable[[], None]]] = deque()
         self._states = States(self.recording)
         self._ranks = Ranks(model, self.recording, budget is None, self._guard)
@@ -130,12 +130,14 @@ class Observer:
         def guarded(*args: Any) -> Any:
             if self.failure is not None:
                 return None
+            start = self.budget.clock()
             try:
-                with self.budget.counted():
-                    return call(*args)
+                return call(*args)
             except Exception as error:
                 self._fail(error)
                 return None
+            finally:
+                self.budget.charge(self.budget.clock() - start)
 
         return guarded
 
@@ -193,10 +195,12 @@ class Observer:
             self._deferred.append((number, call))
 
     def add(self, reading: StepReading, gradients: Gradients | None = None, held: Collection[Tensor] = ()) -> None:
-        """Keeps the reading of a step; a gradient that is not finite makes the next ones deep."""
+        """Keeps the reading of a step; the first gradient that is not finite makes the next ones deep."""
         self._ranks.add(reading, gradients, held)
-        if not math.isfinite(reading.gradient_norm) and not reading.skipped:
+        sound = math.isfinite(reading.gradient_norm) or reading.skipped
+        if self._sound and not sound:
             self._alarms = ALARMED
+        self._sound = sound
 
     # ------------------------------------------------------------ passes
 
