@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -129,14 +130,14 @@ def test_a_file_that_may_not_grow_stops_the_recording_not_the_training(tmp_path)
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
+def small_disk():
+    folder = Path(tempfile.mkdtemp(prefix="undertow-disk-"))  # not in tmp_path, which pytest could not clean if killed
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
         pytest.skip("a file system can only be mounted by root")
     yield folder
     subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
 
 
 def test_a_full_disk_stops_the_recording_not_the_training(small_disk, monkeypatch):
