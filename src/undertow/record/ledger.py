@@ -14,7 +14,7 @@ from undertow.record.reading import Reading, Slope
 from undertow.record.site import Site
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One site, and what its operation does to the backward value on the way to the site before it.
 

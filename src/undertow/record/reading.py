@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """Statistics of one tensor; `mean`, `rms` and `max` are taken over its finite values, `max` is of |x|."""
 
@@ -33,7 +33,7 @@ class Reading:
         return math.sqrt(max(self.rms**2 - self.mean**2, 0.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slope:
     """Statistics of f′ over the inputs that an activation received."""
 

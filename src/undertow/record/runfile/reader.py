@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor
 
 from undertow.foundation import InputError
-from undertow.record.ledger import Ledger
-from undertow.record.recording import NotObserved, Recording, Snapshot
+from undertow.record.ledger import Entry, Ledger
+from undertow.record.recording import NotObserved, ParameterReading, Recording, Snapshot
 from undertow.record.runfile import schema
 from undertow.record.runfile.codec import decoded, hints
 from undertow.record.runfile.columns import Columns
@@ -185,20 +186,38 @@ class _Reader:
         return found
 
     def _snapshot(self, row: tuple[Any, ...]) -> Snapshot:
+        """Its rows are read here; what they say is made out when it is looked at, which most of a run never is."""
         entries, parameters, units = (self._part(row[0], table) for table in schema.OF_A_SNAPSHOT)
-        item, sites = schema.ENTRIES.item, self._sites
-        found = tuple(item(r[3:], site=sites[r[1]], previous=r[2] and sites[r[2]]) for r in entries)
-        reading = schema.PARAMETER_READINGS.item
+        sites = [(self._sites[r[1]], r[2] and self._sites[r[2]]) for r in entries]
         return schema.SNAPSHOTS.item(
             row[1:],
-            ledger=Ledger(found, row[1]),
-            parameters={self._names[r[1]]: reading(r[2:]) for r in parameters},
+            ledger=Ledger(partial(_entries, entries, sites), row[1]),
+            parameters=_Parameters({self._names[r[1]]: r for r in parameters}),
             alive={r[1]: _unpacked(r[2], r[3]) for r in units},
         )
 
     def _part(self, snapshot: int, table: str) -> list[tuple[Any, ...]]:
         query = f"SELECT * FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id"
         return self._rows(table, query, *schema.places(snapshot))
+
+
+def _entries(rows: list[tuple[Any, ...]], sites: list[tuple[Site, Site | None]]) -> tuple[Entry, ...]:
+    item = schema.ENTRIES.item
+    return tuple(item(r[3:], site=site, previous=before) for r, (site, before) in zip(rows, sites, strict=True))
+
+
+class _Parameters(Mapping[str, ParameterReading]):
+    def __init__(self, rows: dict[str, tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> ParameterReading:
+        return schema.PARAMETER_READINGS.item(self._rows[name][2:])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def _listed(columns: Columns) -> str:
