@@ -41,9 +41,9 @@ class Nonfinite(Rule):
     --------
     What the operation at the first site was given and how many values it made NaN or infinite.  Where the step could
     be run again on the side this is exact; else it is the first such site of the next measured step.  The cause is
-    the input or the loss where they already hold them; the learning rate where the values had grown tenfold until
-    then; else the operation, by its kind: an activation or function that left its range, weights, or a derivative
-    such as 0 · ∞ (graph) where the forward pass is finite.
+    the input or the loss where they already hold them; the learning rate where the gradient or the values had grown
+    tenfold until then; else the operation, by its kind: an activation or function that left its range, weights, or a
+    derivative such as 0 · ∞ (graph) where the forward pass is finite.
 
     Counter-evidence
     ----------------
@@ -93,6 +93,7 @@ class Nonfinite(Rule):
                 "operation": origin.operation if origin else "",
                 "source": f" ({origin.source})" if origin and origin.source else "",
                 "norm": max(_norms(recording, began), default=math.nan),
+                "largest": max(_largest(recording, began), default=math.nan),
                 "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
             },
         )
@@ -102,8 +103,7 @@ class Nonfinite(Rule):
             return "none"
         if origin.site == "input":
             return "input_scale"
-        norms = _norms(recording, began)
-        if (norms and norms[-1] > self.growth * norms[0]) or (origin.operation == "parameter" and began > 0):
+        if self._grew(recording, began) or (origin.operation == "parameter" and began > 0):
             return "learning_rate"
         if origin.site == "loss":
             return "loss"
@@ -112,6 +112,10 @@ class Nonfinite(Rule):
         entries = (e for s in recording.snapshots for e in s.ledger)
         effect = next((e.site.effect for e in entries if e.site.label == origin.site), "activation")
         return "weights" if effect == "weights" or origin.operation in ("parameter", "buffer") else "activation"
+
+    def _grew(self, recording: Recording, before: int) -> bool:
+        """Whether the gradient, or the largest value of the forward pass, had grown by then."""
+        return any(z and z[-1] > self.growth * z[0] for z in (_norms(recording, before), _largest(recording, before)))
 
     @staticmethod
     def sick() -> Example:
@@ -133,6 +137,11 @@ def _is_late(recording: Recording, origin: Origin | None) -> bool:
 def _norms(recording: Recording, before: int) -> list[float]:
     """The sizes of the gradient until then."""
     return [s.gradient_norm for s in recording.steps if s.step < before and math.isfinite(s.gradient_norm)]
+
+
+def _largest(recording: Recording, before: int) -> list[float]:
+    """The largest values of the forward passes until then."""
+    return [max((e.forward.max for e in s.ledger), default=0.0) for s in recording.snapshots if s.step < before]
 
 
 def _measured(recording: Recording) -> Origin | None:
