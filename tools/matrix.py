@@ -27,6 +27,7 @@ watched with `budget=None`, and once more with `torch.autograd.grad` as the witn
 - **Unchanged**: losses, weights, buffers, optimizer state, gradients and random state are the same to the last bit as
   without us; no hook or attribute is left; the model pickles and copies as before; no warning was added.
 - **Findings**: above a note. Healthy models have none.
+- **s**: processor seconds of the watched training, 12 steps unless the row needs another number.
 
 | row | model or loop | sites | activations | error | unchanged | findings | not observed, and why | s |
 | ---: | --- | ---: | --- | ---: | --- | --- | --- | ---: |

@@ -37,7 +37,7 @@ class Done:
 
 def _train(row: Row, watching: bool) -> tuple[Done, Any]:
     setting, run = row.setting(), None
-    start = time.perf_counter()
+    start = time.process_time()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         if watching:
@@ -45,7 +45,7 @@ def _train(row: Row, watching: bool) -> tuple[Done, Any]:
                 losses = setting.train()
         else:
             losses = setting.train()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     done = Done(setting, losses, [str(w.message) for w in warned], seconds)
     done.state, done.left = _state(setting), _left_behind(setting)
     return done, run

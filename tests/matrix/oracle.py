@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +70,13 @@ def truth(model: nn.Module, loss: Any) -> Truth:
     watcher = _Watcher()
     enter = model.register_forward_pre_hook(lambda *_: setattr(watcher, "inside", True))
     leave = model.register_forward_hook(lambda *_: setattr(watcher, "inside", False))
-    with watcher:
+    compiled = hasattr(model, "_orig_mod")
+    with torch.compiler.set_stance("force_eager") if compiled else nullcontext(), watcher:
         value = loss()  # a lazy module has parameters from here on
     enter.remove()
     leave.remove()
     calls = watcher.calls
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    named = {name.removeprefix("_orig_mod."): p for name, p in model.named_parameters() if p.requires_grad}
     targets = [*(e for c in calls for e in c.edges), *named.values()]
     gradients = list(torch.autograd.grad(value, targets, allow_unused=True))
     for call in calls:

@@ -1,4 +1,4 @@
-"""Rows 19, 20, 25 to 28, 35, 45 and 47: what users do around a model; `tests/probe/test_loops.py` has each stage's
+"""Rows 19, 20, 25 to 29, 35, 45 and 47: what users do around a model; `tests/probe/test_loops.py` has each stage's
 truth."""
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from rows import Setting, classifying, row, teacher
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+COMPILED = "compiled"
 
 
 def body(act: type[nn.Module] = nn.ReLU, width: int = 32, out: int = 4) -> nn.Sequential:
@@ -52,14 +54,16 @@ def gan_generator() -> Setting:
     return Setting(generator, first, loss, step=step)
 
 
-@row(19, "GAN, the discriminator watched", activations={"leaky_relu": 2}, truth=False)
+@row(19, "GAN, the discriminator watched", activations={"leaky_relu": 2})
 def gan_discriminator() -> Setting:
-    setting = gan_generator()
     generator, critic, first, second = adversaries()
+
+    def loss(k: int) -> Tensor:
+        return (F.softplus(-critic(real(k))) + F.softplus(critic(generator(noise(k)).detach()))).mean()
 
     def step(k: int) -> Tensor:
         second.zero_grad()
-        value = (F.softplus(-critic(real(k))) + F.softplus(critic(generator(noise(k)).detach()))).mean()
+        value = loss(k)
         value.backward()
         second.step()
         first.zero_grad()
@@ -67,10 +71,10 @@ def gan_discriminator() -> Setting:
         first.step()
         return value
 
-    return Setting(critic, second, setting.loss, step=step)
+    return Setting(critic, second, loss, step=step)
 
 
-@row(20, "WGAN-GP, double backward", activations={"leaky_relu": 2}, truth=False)
+@row(20, "WGAN-GP, double backward", activations={"leaky_relu": 2})
 def wgan_gp() -> Setting:
     generator, critic, _, second = adversaries()
 
@@ -163,6 +167,22 @@ def accumulation() -> Setting:
 
     setting.step = step
     return setting
+
+
+def compiled(backend: str) -> Setting:
+    torch.compiler.reset()
+    model = torch.compile(body(nn.GELU), backend=backend, fullgraph=True)
+    return classifying(model, (32, 16))
+
+
+@row(29, "torch.compile, aot_eager, fullgraph", activations={"gelu": 2}, not_observed=[COMPILED])
+def compiled_aot_eager() -> Setting:
+    return compiled("aot_eager")
+
+
+@row(29, "torch.compile, inductor, fullgraph", activations={"gelu": 2}, not_observed=[COMPILED])
+def compiled_inductor() -> Setting:
+    return compiled("inductor")
 
 
 @row(35, "LBFGS", activations={"tanh": 2}, parameters=False)
