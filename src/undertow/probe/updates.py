@@ -15,13 +15,15 @@ from undertow.record import Reading
 
 MOST = 1 << 13
 """A larger parameter is sampled: 8,192 values give the rms of the change to 1 % (one in √(2n), for normal values)."""
+RUN = 128
+"""Values in a row of a sample: eight lines of a cache in float32."""
 
 
 class Updates:
     """Keeps (samples of) the weights before a step and compares them afterwards; a shard is compared as one."""
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._before = {id(p): sample(p).clone() for p in parameters}
+        self._before = {id(p): kept(p) for p in parameters}
         self._panel = Panel()
         self._slots: dict[int, int] = {}
 
@@ -62,8 +64,17 @@ HEADS = 8
 """So many values of so many of the first and the last parameters are compared."""
 
 
+def kept(parameter: Tensor) -> Tensor:
+    """A sample that stays as it is: a small parameter's is its own memory."""
+    values = sample(parameter)
+    return values.clone() if values.data_ptr() == local(parameter.detach()).data_ptr() else values
+
+
 def sample(parameter: Tensor) -> Tensor:
-    """Its values, or so many of them at even strides; all columns of a matrix are among them."""
+    """Its values, or so many of them in short runs from its first to its last, from ever other columns of a matrix.
+
+    Single values at even strides would read nearly as much memory as all of them.
+    """
     values = local(parameter.detach())
     if values.is_complex():
         values = torch.view_as_real(values)
@@ -71,7 +82,8 @@ def sample(parameter: Tensor) -> Tensor:
     values = values.reshape(-1)
     if len(values) <= MOST:
         return values
-    stride = -(-len(values) // MOST)
+    runs = MOST // RUN
+    stride = (len(values) - RUN) // (runs - 1)
     while gcd(stride, width) > 1:
-        stride += 1
-    return values[::stride]
+        stride -= 1
+    return values.as_strided((runs, RUN), (stride, 1)).contiguous()
