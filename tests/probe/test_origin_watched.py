@@ -119,6 +119,7 @@ def test_a_step_whose_gradients_are_not_read(monkeypatch: pytest.MonkeyPatch) ->
     recording, _ = trained(plain, 0.0)
     assert recording is not None
     assert BAD not in {s.step for s in recording.steps}
+    assert recording.steps_seen == 50 == len(recording.steps) + recording.unread_steps
     assert recording.origin is not None
     assert (recording.origin.step, recording.origin.site) == (BAD, "forward:div")
 

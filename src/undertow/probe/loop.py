@@ -164,6 +164,8 @@ class Loop:
         number = self._number(optimizer)
         if received is not None:
             self.watcher.defer(self.now.number, partial(self._emit, received, number))
+        else:
+            self.watcher.recording.unread_steps += 1
         self._marks.renew()
         if iteration is self.now:
             self._stepped(iteration, optimizer)

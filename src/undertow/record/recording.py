@@ -174,6 +174,8 @@ class Recording:
     thinned_steps: int = 0
     """Readings in `steps` that were let go."""
     thinned_snapshots: int = 0
+    unread_steps: int = 0
+    """Steps without a reading: to read the gradients of each would have cost more than was allowed."""
     sinks: list[Sink] = field(default_factory=list, repr=False, compare=False)
     overhead_later: float | None = None
     """The same of what came after the first five steps, which are measured whole whatever the budget."""
@@ -220,7 +222,7 @@ class Recording:
     @property
     def steps_seen(self) -> int:
         """Steps of all optimizers."""
-        return len(self.steps) + self.thinned_steps
+        return len(self.steps) + self.thinned_steps + self.unread_steps
 
     @property
     def steps_measured(self) -> int:

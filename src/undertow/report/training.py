@@ -232,6 +232,7 @@ def figures_of(recording: Recording) -> dict[str, Any]:
         "carried": sum(s.carried for s in steps),
         "ranks": last.stage.ranks,
         "eager": any(s.stage.eager for s in recording.snapshots),
+        "overhead_later": recording.overhead_later,
         "parameters": {name: state.status for name, state in recording.parameters.items()},
         "tied": recording.tied,
         "updates": updates(recording),
