@@ -18,7 +18,7 @@
 
 namespace undertow {
 
-constexpr std::size_t BYTES = 64;  // of a vector; the compiler splits it into what the machine has
+constexpr std::size_t BYTES = 32;  // of a vector; the compiler splits it into what the machine has
 
 template <typename T, std::size_t N>
 struct VectorOf {
@@ -29,8 +29,8 @@ using Vector = typename VectorOf<T, N>::type;
 enum Code { HALF, BRAIN, SINGLE, DOUBLE, CODES };  // as Python calls the formats
 
 using Floats = Vector<float>;
-using Doubles = Vector<double>;
-constexpr std::size_t LANES = 16;  // floats in a vector
+using Doubles = Vector<double, 8>;
+constexpr std::size_t LANES = 8;  // floats in a vector
 
 template <typename To, typename From>
 UNDERTOW_INLINE void copy_bits(To &to, const From &from) {
@@ -47,7 +47,7 @@ template <typename T>
 using Group = Vector<T, 8>;
 
 // What the formats differ in: the width of the bits, where |bits| turn normal and infinite, and how they become
-// numbers.  `spread` makes floats of 64 bytes: of two 16-bit numbers in a word, the lower and the upper one; `widen`
+// numbers.  `spread` makes floats of a vector: of two 16-bit numbers in a word, the lower and the upper one; `widen`
 // makes doubles of eight numbers, in their order.  Both take infinities and NaNs for large numbers, where it is not
 // `SPECIAL` that they stay what they are.
 template <typename Bits_, Bits_ Normal, Bits_ Infinity>
@@ -55,7 +55,7 @@ struct Format {
     using Bits = Bits_;
     static constexpr Bits NORMAL = Normal, INFINITE = Infinity, MAGNITUDE = static_cast<Bits>(~Bits(0)) >> 1;
     static constexpr bool COUNTED = true;  // whether zeros and subnormals are of interest
-    static constexpr std::size_t VECTORS = 4 / sizeof(Bits);  // of floats in 64 bytes
+    static constexpr std::size_t VECTORS = 4 / sizeof(Bits);  // of floats in a vector of bits
 };
 
 struct Single : Format<std::uint32_t, 0x00800000u, 0x7f800000u> {

@@ -14,7 +14,7 @@ constexpr std::size_t STEP = TREE * LANES;  // values that are looked at togethe
 constexpr std::size_t BLOCK = 4096;         // values
 constexpr std::size_t CHUNK = 16 * BLOCK;   // values with totals of their own, whatever the number of threads
 
-struct alignas(BYTES) Totals {
+struct alignas(sizeof(Doubles)) Totals {
     Doubles sum = {}, squares = {};
     std::uint64_t zeros = 0, subnormals = 0, nans = 0, infs = 0;
     std::uint64_t top = 0;  // bits of the largest finite |x|: the order of the bits is the order of the values
@@ -22,7 +22,7 @@ struct alignas(BYTES) Totals {
     std::size_t scale = 2;  // that suited the last block: unscaled
 };
 
-// Units in which float32 holds the squares of a block and the sum of sixteen of them. in which float32 holds the squares and the sum of sixteen of them.
+// Units in which float32 holds the squares of a block and the sum of sixteen of them.
 struct Scale {
     float factor;
     double unit;                // 1 / factor
@@ -58,88 +58,99 @@ UNDERTOW_INLINE T reduced(const Vector<T, N> &v) {
     }
 }
 
-// Σ over the lanes of `TREE` vectors, as doubles.  A tree: equal numbers are added up exactly.
-UNDERTOW_INLINE void fold(Floats *v, Doubles &into) {
-    for (std::size_t width = TREE / 2; width; width /= 2)
-        for (std::size_t k = 0; k < width; ++k) v[k] += v[k + width];
-    Vector<float, LANES / 2> halves[2];
-    copy_bits(halves, v[0]);
-    into += __builtin_convertvector(halves[0], Doubles);
-    into += __builtin_convertvector(halves[1], Doubles);
-}
+template <typename F>
+struct Extremes {
+    using Bits = typename F::Bits;
+    using Size = std::make_signed_t<Bits>;  // few machines compare unsigned vectors
+    Vector<Size> top = {}, least = (Vector<Size>)(Vector<Bits>{} + F::MAGNITUDE);
 
-// 32 bytes at a time: comparisons of 64 go through mask registers, which is slower.
+    UNDERTOW_INLINE void see(const Vector<Bits> &bits) {
+        const auto size = (Vector<Size>)(bits & F::MAGNITUDE);
+        top = size > top ? size : top;
+        least = size < least ? size : least;
+    }
+    UNDERTOW_INLINE Bits largest() const { return static_cast<Bits>(reduced<LARGEST, Size>(top)); }
+    UNDERTOW_INLINE Bits smallest() const { return static_cast<Bits>(reduced<SMALLEST, Size>(least)); }
+};
+
 template <typename F>
 UNDERTOW_INLINE void count_small(const typename F::Bits *data, std::size_t n, Totals &t) {
     using Bits = typename F::Bits;
-    constexpr std::size_t MANY = BYTES / 2 / sizeof(Bits);
-    using Unsigned = Vector<Bits, MANY>;
-    using Signed = Vector<std::make_signed_t<Bits>, MANY>;
-    constexpr auto SMALL = static_cast<std::make_signed_t<Bits>>(F::NORMAL - 1);
-    Unsigned zeros[4] = {}, normal[4] = {};  // at most 4096 in all: no sum overflows 16 bits
+    using Size = std::make_signed_t<Bits>;
+    constexpr std::size_t MANY = BYTES / sizeof(Bits);
+    Vector<Bits> zeros[4] = {}, normal[4] = {};  // at most 4096 in all: no sum overflows 16 bits
     for (std::size_t i = 0; i < n; i += 4 * MANY)
         for (std::size_t k = 0; k < 4; ++k) {
-            Unsigned bits;
+            Vector<Bits> bits;
             load(bits, data + i + k * MANY);
-            const Signed size = (Signed)(bits & F::MAGNITUDE);
-            zeros[k] -= (Unsigned)(size == 0);  // true is -1 in a vector
-            normal[k] -= (Unsigned)(size > SMALL);
+            const auto size = (Vector<Size>)(bits & F::MAGNITUDE);
+            zeros[k] -= (Vector<Bits>)(size == 0);  // true is -1 in a vector
+            normal[k] -= (Vector<Bits>)(size > static_cast<Size>(F::NORMAL - 1));
         }
-    const auto total = [](const Unsigned(&v)[4]) { return reduced<SUM, Bits, MANY>((v[0] + v[1]) + (v[2] + v[3])); };
+    const auto total = [](const Vector<Bits>(&v)[4]) { return reduced<SUM, Bits>((v[0] + v[1]) + (v[2] + v[3])); };
     const std::uint64_t nothing = total(zeros);
     t.zeros += nothing;
     t.subnormals += n - nothing - total(normal);
 }
 
-template <typename F>
-struct Extremes {
-    using Bits = typename F::Bits;
-    Vector<Bits> top = {}, least = ~Vector<Bits>{};
-
-    UNDERTOW_INLINE void see(const Bits *data) {
-        Vector<Bits> bits;
+// Σx and Σx² over N vectors of floats, lane by lane, as a tree: equal numbers are added up exactly.
+template <typename F, bool SCALED, std::size_t N>
+UNDERTOW_INLINE void tree(const typename F::Bits *data, float factor, Extremes<F> &extremes, Floats &sum,
+                          Floats &squares) {
+    if constexpr (N > F::VECTORS) {
+        Floats more, more_squares;
+        tree<F, SCALED, N / 2>(data, factor, extremes, sum, squares);
+        tree<F, SCALED, N / 2>(data + N / 2 * LANES, factor, extremes, more, more_squares);
+        sum += more;
+        squares += more_squares;
+    } else {
+        Vector<typename F::Bits> bits;
         load(bits, data);
-        const Vector<Bits> size = bits & F::MAGNITUDE;
-        top = size > top ? size : top;
-        least = size < least ? size : least;
+        extremes.see(bits);
+        Words words;
+        Floats x[N];
+        copy_bits(words, bits);
+        F::template spread<false>(words, x);
+        if constexpr (SCALED)
+            for (Floats &v : x) v *= factor;
+        sum = x[0];
+        squares = x[0] * x[0];
+        for (std::size_t k = 1; k < N; ++k) {
+            sum += x[k];
+            squares += x[k] * x[k];
+        }
     }
-};
+}
 
 template <typename F, bool SCALED>
 UNDERTOW_INLINE void add_up(const typename F::Bits *data, std::size_t n, double factor, Extremes<F> &extremes,
                             Doubles &sum, Doubles &squares) {
-    constexpr std::size_t MANY = BYTES / sizeof(typename F::Bits);
     for (std::size_t i = 0; i < n; i += STEP) {
-        Floats x[TREE], square[TREE];
-        for (std::size_t k = 0; k < STEP / MANY; ++k) {
-            Words words;
-            load(words, data + i + k * MANY);
-            extremes.see(data + i + k * MANY);
-            F::template spread<false>(words, x + k * F::VECTORS);
-        }
-        for (std::size_t k = 0; k < TREE; ++k) {
-            if constexpr (SCALED) x[k] *= static_cast<float>(factor);
-            square[k] = x[k] * x[k];
-        }
-        fold(x, sum);
-        fold(square, squares);
+        Floats some, some_squares;
+        tree<F, SCALED, TREE>(data + i, static_cast<float>(factor), extremes, some, some_squares);
+        sum += __builtin_convertvector(some, Doubles);
+        squares += __builtin_convertvector(some_squares, Doubles);
     }
 }
 template <typename F>
 UNDERTOW_INLINE void add_up_doubles(const std::uint64_t *data, std::size_t n, double factor, Extremes<F> &extremes,
                                     Doubles &sum, Doubles &squares) {
-    Doubles sums[4] = {}, more[4] = {};
-    for (std::size_t i = 0; i < n; i += 32)
+    Vector<double> sums[4] = {}, more[4] = {};
+    for (std::size_t i = 0; i < n; i += 16)
         for (std::size_t k = 0; k < 4; ++k) {
-            Doubles x;
-            load(x, data + i + 8 * k);
-            extremes.see(data + i + 8 * k);
+            Vector<std::uint64_t> bits;
+            Vector<double> x;
+            load(bits, data + i + 4 * k);
+            extremes.see(bits);
+            copy_bits(x, bits);
             x *= factor;
             sums[k] += x;
             more[k] += x * x;
         }
-    sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    squares = (more[0] + more[1]) + (more[2] + more[3]);
+    const Vector<double> halves[2] = {sums[0] + sums[1], sums[2] + sums[3]};
+    const Vector<double> squared[2] = {more[0] + more[1], more[2] + more[3]};
+    copy_bits(sum, halves);
+    copy_bits(squares, squared);
 }
 
 // A block of finite numbers; false (and nothing added) where one is not finite.
@@ -154,7 +165,7 @@ UNDERTOW_INLINE bool quick(const typename F::Bits *data, std::size_t n, Totals &
         if constexpr (doubles) add_up_doubles<F>(data, n, t.factor, extremes, sum, squares);
         else if (SCALES[t.scale].factor == 1) add_up<F, false>(data, n, 1, extremes, sum, squares);
         else add_up<F, true>(data, n, SCALES[t.scale].factor, extremes, sum, squares);
-        const Bits most = reduced<LARGEST, Bits>(extremes.top);
+        const Bits most = extremes.largest();
         if (most >= F::INFINITE) return false;
         if constexpr (!doubles) {
             std::uint32_t size;
@@ -167,7 +178,7 @@ UNDERTOW_INLINE bool quick(const typename F::Bits *data, std::size_t n, Totals &
             unit = s.unit;
         }
         if constexpr (F::COUNTED)
-            if (reduced<SMALLEST, Bits>(extremes.least) < F::NORMAL) count_small<F>(data, n, t);
+            if (extremes.smallest() < F::NORMAL) count_small<F>(data, n, t);
         t.sum += sum * unit;
         t.squares += squares * (unit * unit);
         t.top = std::max<std::uint64_t>(t.top, most);

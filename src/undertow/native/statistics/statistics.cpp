@@ -41,7 +41,7 @@ struct Difference {
     // In the order of `spread`: no statistic depends on it.
     static UNDERTOW_INLINE void vector(const Bits *a, const Bits *b, Result *out) {
         if constexpr (sizeof(Bits) == 8) {
-            Doubles x, y;
+            Vector<double> x, y;
             load(x, a);
             load(y, b);
             x -= y;
