@@ -57,7 +57,7 @@ class Clock:
         self._learning = False
         self._reached: dict[int, bool] = {}  # parameter -> only through a nested backward pass
         self._tasks: dict[int, bool] = {}  # graph tasks of the running pass -> nested
-        self._running = self._unended = self._ends_nested = False
+        self._running = self._unended = self._ends_nested = self._nests = False
         self._stepping: Optimizer | None = None
         self._held: WeakKeyDictionary[Optimizer, tuple[int, bool]] = WeakKeyDictionary()
         self._handles = [
@@ -100,10 +100,11 @@ class Clock:
         """Leaves hooks on the fewest parameters of which every pass that was seen reached one."""
         if not (self._learning and self._learnt):
             return
-        chosen = few_of_each([_own(reached) for reached in self._learnt[-LEARNT:]])
-        self._ends_nested = any(reached.get(i) for reached in self._learnt[-LEARNT:] for i in chosen)
-        self._learning = False
         del self._learnt[:-LEARNT]
+        chosen = few_of_each(map(_own, self._learnt))
+        self._ends_nested = any(reached.get(i) for reached in self._learnt for i in chosen)
+        self._nests = any(any(reached.values()) for reached in self._learnt)
+        self._learning = False
         self._hook([p for p, _ in self._hooks.values() if id(p) in chosen])
 
     def _hook(self, parameters: Iterable[Tensor]) -> None:
@@ -124,7 +125,7 @@ class Clock:
             self._reached[id(parameter)] = self._tasks[task] and self._reached.get(id(parameter), True)
 
     def _enter(self, task: int, parameter: Tensor) -> None:
-        nested = _is_nested()
+        nested = (self._learning or self._nests) and _is_nested()
         if nested:  # in a reentrant checkpoint; a pass that comes to the same parameter again is another one
             begins = not self._running or (self._unended and (not self._learning or id(parameter) in self._reached))
         else:  # tasks are numbered as they start, and a nested one starts after its outer one

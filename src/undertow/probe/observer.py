@@ -24,7 +24,7 @@ from undertow.probe.loss import running_loss
 from undertow.probe.objective import check_trainable
 from undertow.probe.ranks import Ranks
 from undertow.probe.received import Iteration
-from undertow.probe.states import States, tied
+from undertow.probe.states import States, tied, unseen
 from undertow.probe.tap import ForwardTap
 from undertow.probe.witness import Witness
 from undertow.record import LossReading, NotObserved, Recording, Sink, Snapshot, Stage, StepReading
@@ -84,7 +84,8 @@ class Observer:
         self._loop = Loop(self, optimizer)
         self._loop.clock = self._clock = Clock(model, optimizer, self._loop, self._guard)
         self._witness = Witness(model, lambda: self.model.training, self._guard)
-        self._note_parallel()
+        for note in unseen(model):
+            self.recording.add(note)
         self._loop.start(0, self.budget.wants(0))
 
     @property
@@ -285,12 +286,6 @@ class Observer:
             stage = Stage(now.loss_scale, max(now.passes, 1), eager=now.eager)
             found = Snapshot(now.number, ledger, deep.samples, inputs, deep.parameters(), deep.alive, stage)
             self._ranks.snapshot(found)
-
-    def _note_parallel(self) -> None:
-        for name, module in self.model.named_modules():
-            if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
-                reason = "its replicas run in threads of their own, which are not observed; parameters are"
-                self.recording.add(NotObserved(name or "DataParallel", reason))
 
     def _fail(self, error: Exception) -> None:
         self.failure = (

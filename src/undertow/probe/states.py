@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from undertow.probe.clock import parameters
 from undertow.probe.gradients import Gradients
 from undertow.probe.names import module_names
-from undertow.record import ParameterState, Recording
+from undertow.record import NotObserved, ParameterState, Recording
 from undertow.record.state import Status
 
 
@@ -23,6 +23,14 @@ def tied(model: nn.Module) -> dict[str, tuple[str, ...]]:
         outer, _, last = raw.rpartition(".")
         names[id(parameter)].append(f"{modules[outer]}.{last}" if modules.get(outer) else last)
     return {first: tuple(others) for first, *others in names.values() if others}
+
+
+def unseen(model: nn.Module) -> Iterator[NotObserved]:
+    """What of the model can't be looked into."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+            reason = "its replicas run in threads of their own, which are not observed; parameters are"
+            yield NotObserved(name or "DataParallel", reason)
 
 
 class States:
