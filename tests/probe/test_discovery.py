@@ -17,6 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from undertow.probe.discovery import LONGEST, STALE, Discovery
 from undertow.record import Recording
 
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's own, of an input with a graph
+
 
 def mlp(width: int = 8) -> nn.Sequential:
     torch.manual_seed(0)
@@ -233,6 +235,20 @@ def test_a_lazy_model_and_one_that_raises(discovery: Discovery) -> None:
     steps(model, sgd(model), 4)
     (recording,) = discovery.close()
     assert len(recording.snapshots) == 4
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_compiled_model_is_measured_from_its_first_pass_on(discovery: Discovery, part: bool) -> None:
+    model = mlp()
+    if part:
+        model[2] = torch.compile(model[2], backend="aot_eager")
+    whole = model if part else torch.compile(model, backend="aot_eager")
+    steps(whole, sgd(model), 4)
+    (recording,) = discovery.close()
+    assert recording.name == ("Sequential" if part else "model")
+    assert len(recording.steps) == (3 if part else 4)
+    assert all(s.stage.eager for s in recording.snapshots)
+    assert sites(recording) == ["0#0", "1#0", "2#0"]
 
 
 def test_without_training_it_tells_what_ran() -> None:

@@ -88,7 +88,7 @@ class Watching:
 
         from undertow.report import ending, print_document
 
-        document, sick = ending(recordings, self._program)
+        document, sick = ending(recordings, self._program, self._budget)
         console = Console(file=self._out, highlight=False)
         console.print()
         print_document(document, console)

@@ -3,7 +3,8 @@
 An observed model is the outermost module that runs in training mode with gradients on and has parameters to train.
 torch's own global hooks tell of it, and are taken off once every optimizer's parameters are known; they come back when
 an unknown optimizer steps.  Compiled code is not listened to (a hook on modules would be compiled into it, and the code
-compiled anew without it): there, models are found through the parameters of the optimizer that steps.
+compiled anew without it): there, models are found by the wrapper that torch.compile(model) makes, else through the
+parameters of the optimizer that steps.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -24,7 +26,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from undertow.foundation.imports import when_imported
 from undertow.probe.calls import OutermostCalls, variable_name
 from undertow.probe.clock import parameters
-from undertow.probe.compiled import COMPILER, compiled_functions_live
+from undertow.probe.compiled import COMPILER, Before, compiled_functions_live, is_wrapper
 from undertow.probe.observer import Observer
 from undertow.probe.replica import is_replica
 from undertow.record import Recording
@@ -70,6 +72,7 @@ class Discovery:
         self._known: set[int] = set()
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._missed: WeakSet[Optimizer] = WeakSet()
+        self._wrappers: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
         self._quiet = self._armed_for = 0
         self._progress: dict[Observer, tuple[int, int]] = {}  # its step, and when it was first seen there
         self._compiles = False
@@ -78,6 +81,7 @@ class Discovery:
         self._handles = [
             register_optimizer_step_pre_hook(self._guard(self._before_step)),
             register_optimizer_step_post_hook(self._guard(self._after_step)),
+            register_module_module_registration_hook(self._guard(self._registered)),
         ]
         self._calls.arm()
         if COMPILER not in sys.modules:
@@ -89,9 +93,10 @@ class Discovery:
         """Takes every hook off; the recordings of the models that trained, in the order in which they were found."""
         self._cancel()
         self._calls.disarm()
-        for handle in self._handles:
+        for handle in (*self._handles, *self._wrappers.values()):
             handle.remove()
         self._handles.clear()
+        self._wrappers.clear()
         for observer in list(self._observers):
             self._retire(observer)
         return self._retired
@@ -113,7 +118,16 @@ class Discovery:
 
     # ------------------------------------------------------------ calls
 
-    def _called(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _registered(self, module: nn.Module, name: str, part: nn.Module | None) -> None:
+        """torch.compile has wrapped a module: the wrapper's call is still Python's own, and may be hooked."""
+        if name == "_orig_mod" and is_wrapper(module):
+            self._compiling()
+            called = Before(self._guard(self._called))
+            self._wrappers[module] = module.register_forward_pre_hook(called, with_kwargs=True)
+        elif part is not None and part in self._wrappers:  # a part of the module that is called
+            self._wrappers.pop(part).remove()
+
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         if is_replica(module):
             return
         self.seen.name = type(module).__name__
@@ -124,7 +138,7 @@ class Discovery:
             return
         self.seen.trained += 1
         if not any(map(is_lazy, own)) and not self._known.issuperset(map(id, own)):
-            self._observe(module).join(args)
+            self._observe(module).join(args, kwargs)
         elif not self.seen.steps and self.seen.trained > LONGEST:  # no optimizer of torch's at all
             self._calls.disarm()
 
@@ -144,6 +158,8 @@ class Discovery:
             if self._progress.get(o, (-1, 0))[0] != o.step:
                 self._progress[o] = o.step, self.seen.steps
         self._share_budget()
+        if module in self._wrappers:
+            self._wrappers.pop(module).remove()
         self._known = {id(p) for o in self._observers for p in o.model.parameters()}
         self._quiet = 0
         return observer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from undertow.diagnosis import Diagnosis, judge
 from undertow.foundation import NothingObservedError, current_language, say
@@ -12,18 +13,18 @@ from undertow.report import document as tree
 from undertow.report.compose import finding_blocks
 from undertow.report.document import Block, Document
 
-MOST_MODELS, MOST_NOTES = 6, 5
+MOST_MODELS, MOST_NOTES, MOST_NAMES = 6, 5, 3
 """More are counted, not shown: a search over settings may train a hundred models."""
 
 
-def ending(recordings: Sequence[Recording], program: str) -> tuple[Document, bool]:
-    """The end of a run, and whether any finding is above a note."""
+def ending(recordings: Sequence[Recording], program: str, budget: float | None = None) -> tuple[Document, bool]:
+    """The end of a run, and whether any finding is above a note; `budget` is what watching was to cost at most."""
     shown, sick = [], False
     for i, recording in enumerate(recordings):
         diagnosis = _diagnosis(recording)
         sick = sick or (diagnosis is not None and not diagnosis.healthy)
         if i < MOST_MODELS or (diagnosis is not None and not diagnosis.healthy and len(shown) < 2 * MOST_MODELS):
-            shown.append(_model(recording, diagnosis, named=len(recordings) > 1))
+            shown.append(_model(recording, diagnosis, budget, named=len(recordings) > 1))
     blocks = [block for blocks in shown for block in blocks]
     if len(shown) < len(recordings):
         blocks.append(tree.Paragraph(say("run.more_models", count=len(recordings) - len(shown))))
@@ -37,30 +38,44 @@ def _diagnosis(recording: Recording) -> Diagnosis | None:
         return None
 
 
-def _model(recording: Recording, diagnosis: Diagnosis | None, named: bool) -> list[Block]:
+def _model(recording: Recording, diagnosis: Diagnosis | None, budget: float | None, named: bool) -> list[Block]:
     blocks: list[Block] = [tree.Heading(recording.name)] if named else []
-    blocks.append(tree.Paragraph(_seen(recording)))
+    blocks.append(tree.Paragraph(_seen(recording, budget)))
     if diagnosis is None:
         blocks.append(tree.Callout(say("run.unmeasured"), "warn"))
     else:
         blocks += [block for finding in diagnosis.findings for block in finding_blocks(finding, recording)]
         if not diagnosis.findings:
             blocks.append(tree.Callout(say("report.healthy"), "good"))
-    notes = [_note(n) for n in recording.not_observed.values()]
+    notes = _notes(recording.not_observed.values())
     if len(notes) > MOST_NOTES:
         notes = [*notes[: MOST_NOTES - 1], say("run.more_notes", count=len(notes) - MOST_NOTES + 1)]
     return blocks + list(map(tree.Paragraph, notes))
 
 
-def _seen(recording: Recording) -> str:
-    steps, measured = len(recording.steps), len(recording.snapshots)
-    parts = [say("run.seen", steps=steps, measured=measured, optimizers=", ".join(dict.fromkeys(recording.optimizers)))]
+def _seen(recording: Recording, budget: float | None) -> str:
+    steps = len({reading.step for reading in recording.steps}) + recording.thinned_steps + recording.unread_steps
+    measured = len(recording.snapshots) + recording.thinned_snapshots
+    names = [say("run.unknown_optimizer") if name == "unknown" else name for name in recording.optimizers]
+    parts = [say("run.seen", steps=steps, measured=measured, optimizers=", ".join(dict.fromkeys(names)))]
     if recording.losses:
         parts.append(say("run.loss", first=recording.losses[0].value, last=recording.losses[-1].value))
     if recording.overhead is not None:
         parts.append(say("report.overhead", share=share(recording.overhead, 1)))
+        if budget is not None and recording.overhead > budget:
+            parts.append(say("run.short", budget=share(budget)))
     return " ".join(parts)
 
 
-def _note(note: NotObserved) -> str:
-    return say("run.not_observed", what=note.what, reason=note.reason)
+def _notes(notes: Iterable[NotObserved]) -> list[str]:
+    """One line a reason: the twelve layers of a transformer are not seen for one."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for note in notes:
+        by_reason[note.reason].append(note.what)
+    return [say("run.not_observed", what=_listed(what), reason=reason) for reason, what in by_reason.items()]
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return say("run.names", first=names[0], last=names[-1], count=len(names))
