@@ -246,6 +246,28 @@ def test_passes_of_one_step_are_kept_within_bounds(monkeypatch: pytest.MonkeyPat
     witness.close()
 
 
+def test_passes_inside_of_functorch_are_left_alone() -> None:
+    model = nn.Linear(4, 3)
+    witness = Witness(model, lambda: True)
+    weights = {k: torch.stack([p.detach()] * 2) for k, p in model.named_parameters()}
+    torch.vmap(lambda w: torch.func.functional_call(model, w, torch.ones(2, 4)))(weights)
+    assert not witness.passes
+    witness.close()
+
+
+def test_an_error_of_ours_ends_the_keeping() -> None:
+    def wanted() -> bool:
+        raise RuntimeError("broken")
+
+    model = nn.Linear(4, 3)
+    witness = Witness(model, wanted)
+    model(torch.ones(2, 4)).sum().backward()
+    found = witness.testify(0)
+    assert isinstance(found, NotObserved)
+    assert "broken" in found.reason
+    assert not model._forward_pre_hooks
+
+
 def test_it_pickles_and_leaves_no_hook() -> None:
     model = Net(plain)
     witness = Witness(model, lambda: True)

@@ -77,6 +77,7 @@ class Witness:
         self.passes: deque[Pass] = deque()
         self.dropped = self._bytes = 0
         self._stepped, self._seconds = False, 0.0
+        self._failure: NotObserved | None = None
         devices = {p.device for p in model.parameters()}
         self._kind = min((d.type for d in devices if d.type != "cpu"), default="cpu")
         self._generators = {torch.device("cpu"): torch.default_generator}
@@ -102,8 +103,8 @@ class Witness:
             self._handles.pop().remove()
 
     def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A forward pass starts.  Only what can't fail: it runs in every step, without the observer's guard."""
-        if not torch.is_grad_enabled() or not self.wanted():
+        """A forward pass starts.  It runs in every step, without the observer's guard, which costs as much again."""
+        if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or not self.wanted():
             return
         start = time.perf_counter()
         if self._stepped:
@@ -126,16 +127,22 @@ class Witness:
         return seconds
 
     def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        if torch.compiler.is_compiling() or not self.passes or not torch.is_grad_enabled():
+        busy = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        if busy or not self.passes or not torch.is_grad_enabled():
             return
         for leaf, tensor in enumerate(tree_leaves(output)):
             if isinstance(tensor, Tensor) and tensor.requires_grad:
                 tensor.register_hook(_Incoming(self.passes[-1], leaf))
 
+    def give_up(self, error: Exception) -> None:
+        """An error of ours never ends the user's training."""
+        self.close()
+        self._failure = NotObserved(WHAT, f"passes could not be kept ({type(error).__name__}: {error})")
+
     def testify(self, step: int) -> Origin | NotObserved | None:
         """What `find` finds, the first time; afterwards the weights may be spoilt, and nothing is kept any more."""
         if not self._handles:
-            return None
+            return self._failure
         found = self.find(step)
         self.close()
         return found
@@ -177,7 +184,10 @@ class _Before(Hook):
 
     def __call__(self, *given: Any) -> None:
         if not torch.compiler.is_compiling():
-            self.witness.before(given[1], given[2])
+            try:
+                self.witness.before(given[1], given[2])
+            except Exception as error:
+                self.witness.give_up(error)
 
 
 class _Incoming:
