@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from undertow.native import Panel
+from undertow.probe.inputs import Inputs
+from undertow.probe.mode import Calls
 from undertow.probe.plan import Plan, PlannedCall, PlannedModule
 from undertow.probe.returning import Returning
 from undertow.probe.script import counts
 from undertow.probe.slopes import Measured, Slopes
-from undertow.probe.trace import Guard, Inputs
+from undertow.probe.trace import Guard
 
 
 class Replay:
@@ -52,7 +53,7 @@ class Replay:
             for handle in self._hooks():
                 stack.callback(handle.remove)
             if self.plan.modules is None:
-                stack.enter_context(_Mode(self))
+                stack.enter_context(Calls(self.call))
             yield self
 
     def _hooks(self) -> Iterator[Any]:
@@ -196,15 +197,6 @@ class Replay:
         nodes = self.plan.graph.located(self._nodes)
         self._nodes.clear()
         return None if nodes is None else Returning(self, nodes, self.plan.hooks)
-
-
-class _Mode(TorchFunctionMode):
-    def __init__(self, replay: Replay) -> None:
-        super().__init__()
-        self.replay = replay
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.replay.call(func, args, kwargs or {})
 
 
 def _raise(error: Exception) -> None:

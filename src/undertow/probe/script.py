@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode, handle_torch_function
+from torch.overrides import handle_torch_function
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import applied
 from undertow.probe.entries import Edge
+from undertow.probe.mode import Calls
 from undertow.probe.operations import PLUMBING, operation_name
 from undertow.probe.trace import Guard, Operation, Trace
 
@@ -77,7 +78,7 @@ class Script:
             register_module_forward_hook(self.guard(self._leave), always_call=True),
         ]
         try:
-            with _Mode(self):
+            with Calls(self.call):
                 yield self
         finally:
             for handle in handles:
@@ -138,15 +139,6 @@ class Script:
             reads = None
         in_place = given is not None and not kept
         self.modules.append(ModuleCall(module, operation, reads, operation.source in (None, given), in_place))
-
-
-class _Mode(TorchFunctionMode):
-    def __init__(self, script: Script) -> None:
-        super().__init__()
-        self.script = script
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.script.call(func, args, kwargs or {})
 
 
 def _edge(tensor: Tensor) -> Edge:

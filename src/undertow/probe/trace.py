@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import Activation, applied, recognise
 from undertow.foundation import Effect
 from undertow.native import statistics
 from undertow.probe.entries import Edge, merged
+from undertow.probe.inputs import Inputs
+from undertow.probe.mode import Calls
 from undertow.probe.names import module_names, own_class
 from undertow.probe.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
 from undertow.probe.prepared import Prepared
@@ -82,7 +83,7 @@ class Trace:
     """Wraps whatever of ours runs inside the user's training."""
     operations: list[Operation] = field(default_factory=list)
     not_observed: dict[str, NotObserved] = field(default_factory=dict)
-    given: Inputs = field(default_factory=lambda: Inputs())
+    given: Inputs = field(default_factory=Inputs)
     early_inputs: bool = False
     """Whether the model's own arguments held its input."""
 
@@ -105,7 +106,7 @@ class Trace:
             register_module_forward_hook(self.guard(self._leave), always_call=True),
         ]
         try:
-            with _Mode(self):
+            with Calls(self.call):
                 yield self
         finally:
             for handle in handles:
@@ -267,23 +268,6 @@ class Trace:
         self.not_observed.setdefault(path or "forward", NotObserved(path or "forward", reason))
 
 
-@dataclass(eq=False)
-class Inputs:
-    """The first floating point tensor that goes into a module, and the number of samples in a pass."""
-
-    samples: int = 0
-    reading: Reading | None = None
-
-    def note(self, args: tuple[Any, ...]) -> None:
-        if self.reading is not None:
-            return
-        tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.ndim]
-        if tensors:
-            self.samples = tensors[0].shape[0]
-            floating = [t for t in tensors if t.is_floating_point()]
-            self.reading = Reading(*statistics(floating[0])) if floating else None
-
-
 class _Activity(NamedTuple):
     measured: Measured | None
     source: Edge
@@ -297,15 +281,6 @@ class _Seen(NamedTuple):
     measured: _Activity | None
     step: Step | None
     spelling: Spelling | None = None
-
-
-class _Mode(TorchFunctionMode):
-    def __init__(self, trace: Trace) -> None:
-        super().__init__()
-        self.trace = trace
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.trace.call(func, args, kwargs or {})
 
 
 def _user_line() -> str | None:
