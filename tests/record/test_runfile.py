@@ -12,7 +12,7 @@ import pytest
 from made import Maker, same
 
 from undertow.foundation import InputError, OutputError
-from undertow.record import LossReading, NotObserved, Origin, Recording, StepReading
+from undertow.record import LossReading, NotObserved, Origin, Recording, StepReading, thinning
 from undertow.record.description import Description, ModuleFact, ParameterFact
 from undertow.record.runfile import RunFile, read, schema, writer
 from undertow.record.runfile.environment import HIDDEN, command, variables
@@ -315,3 +315,31 @@ def test_secrets_are_hidden():
     assert found == {"CUDA_VISIBLE_DEVICES": "0", "TORCH_HUB_TOKEN": HIDDEN, "RANK": "3"}
     line = command(["python", "train.py", "--lr", "0.1", "--api-key=abc", "--password", "p w", "--name", "a b"])
     assert line == f"python train.py --lr 0.1 '--api-key={HIDDEN}' --password '{HIDDEN}' --name 'a b'"
+
+
+@pytest.mark.slow
+def test_twelve_hours_of_a_thousand_sites_stay_under_a_gigabyte(path, tmp_path, monkeypatch):
+    """The bytes of a measured step are taken from a real file, their number from twelve hours in fast motion."""
+    monkeypatch.setattr(writer, "PERIOD", 0.02)
+    large, recording = Maker(sites=1000), Recording()
+    with closing(RunFile(tmp_path / "large.undertow")) as file:
+        recording.sinks.append(file)
+        for number in range(6):
+            recording.add(large.snapshot(number))
+    a_snapshot = file.path.stat().st_size / 6
+
+    steps, held, largest = 12 * 3600 * 10, 0, 0
+    recording, maker = Recording(), Maker(sites=2)
+    with closing(written(path, recording)):
+        for number in range(steps):
+            recording.add(maker.step(number))
+            if number % 20 == 0:
+                recording.add(maker.snapshot(number))
+                held = max(held, len(recording.snapshots))
+            if number % 4_000 == 0:
+                largest = max(largest, sum(p.stat().st_size for p in tmp_path.glob("run.undertow*")))
+    assert recording.steps_seen == steps
+    assert recording.steps_measured == steps // 20
+    assert held <= thinning.MOST_SNAPSHOTS + 1
+    assert largest + 2 * held * a_snapshot < 1e9  # the log may hold all of it once more
+    assert same(read(path).recordings[0], recording)

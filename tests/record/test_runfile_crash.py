@@ -221,3 +221,43 @@ def test_two_processes_that_want_one_name_get_two_files(tmp_path):
         names = {one.stdout.read().strip(), two.stdout.read().strip()}
     assert names == {"run.undertow", "run-2.undertow"}
     assert all(len(read(tmp_path / n).recordings[0].steps) == 5 for n in names)
+
+
+WORKERS = """
+import sys, torch, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from undertow.diagnosis import load, watch
+class Squares(Dataset):
+    def __len__(self): return 64
+    def __getitem__(self, i): return torch.full((4,), float(i) / 64)
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with watch(model, optimizer, path=sys.argv[1]) as run:
+        for epoch in range(2):
+            for x in DataLoader(Squares(), 16, num_workers=2, multiprocessing_context=sys.argv[2]):
+                optimizer.zero_grad()
+                model(x).square().mean().backward()
+                optimizer.step()
+    assert repr(load(run.path).diagnose()) == repr(run.diagnose())
+    print(len(load(run.path).recording.steps))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_of_a_data_loader_leave_the_file_alone(tmp_path, method):
+    (tmp_path / "train.py").write_text(WORKERS)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "train.py", tmp_path / "run.undertow", method],
+        capture_output=True,
+        text=True,
+        env=SOURCE,
+        timeout=240,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "8\n", "")
+    assert whole(tmp_path / "run.undertow")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.undertow", "train.py"]
