@@ -255,6 +255,23 @@ def test_passes_inside_of_functorch_are_left_alone() -> None:
     witness.close()
 
 
+def test_a_pass_that_talks_to_other_ranks_is_not_run_again() -> None:
+    def summed(x: Tensor) -> Tensor:
+        total = x.detach().clone()
+        torch.distributed.all_reduce(total)
+        return x / (total - total)
+
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    torch.distributed.init_process_group("fake", store=fake.FakeStore(), rank=0, world_size=2)
+    try:
+        found = stepped(Net(summed), torch.randn(8, 4))
+        assert isinstance(found, NotObserved)
+        assert "other ranks" in found.reason
+        assert seen(stepped(Net(division), torch.randn(8, 4)))[0] == "forward:div"
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_an_error_of_ours_ends_the_keeping() -> None:
     def wanted() -> bool:
         raise RuntimeError("broken")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from undertow.probe.origin import origin_of
@@ -62,8 +63,25 @@ class Pass:
             for device, state in self.random.items():
                 torch.set_rng_state(state) if device.type == "cpu" else torch.cuda.set_rng_state(state, device)
             kind, dtype = self.autocast or ("cpu", torch.bfloat16)
-            with torch.autocast(kind, dtype, enabled=self.autocast is not None):
+            with torch.autocast(kind, dtype, enabled=self.autocast is not None), _alone():
                 yield
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Other ranks don't run this pass again: to talk to them would wait for ever."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        with _NoCollectives():
+            yield
+    else:
+        yield
+
+
+class _NoCollectives(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "c10d" in func.namespace:
+            raise RuntimeError("its pass talks to other ranks")
+        return func(*args, **(kwargs or {}))
 
 
 class Witness:
