@@ -409,6 +409,20 @@ def test_passes_without_a_step_and_evaluations_count_for_nothing() -> None:
         assert rms(snapshot.ledger) == near(truth.first[snapshot.step], rel=1e-5)
 
 
+def test_forward_passes_without_a_backward_pass_don_t_pile_up() -> None:
+    model = net()
+    optimizer = SGD(model.parameters(), 0.1)
+    truth = Truth(model)
+    with watch(model, optimizer, budget=None) as run:
+        for x, y in batches(3):
+            for _ in range(20):
+                model(x)
+            optimizer.zero_grad()
+            loss_of(model, x, y, truth).backward()
+            optimizer.step()
+    assert [rms(s.ledger) for s in run.recording.snapshots] == [near(first, rel=1e-5) for first in truth.first]
+
+
 # ------------------------------------------------------------ closures
 
 

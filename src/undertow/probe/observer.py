@@ -34,7 +34,7 @@ ALARMED = 2
 LEARN = 1.5
 """The model's parameters are looked at anew each time that the number of steps has grown by half."""
 FORWARDS = 16
-"""So many forward passes of a step are traced, while no backward pass has gone through them."""
+"""So many forward passes wait for a backward pass: the last ones of a step."""
 
 
 class Observer:
@@ -211,7 +211,9 @@ class Observer:
             return False
         self._ranks.forward_begins()
         self._loop.forward_begins()
-        return self._now.deep is not None and self.model.training and len(self._tap.accounts) < FORWARDS
+        if len(self._tap.accounts) >= FORWARDS:  # the oldest may be of no training: an evaluation with gradients on
+            self._tap.accounts.pop(0).close()
+        return self._now.deep is not None and self.model.training
 
     def _has_ledger(self) -> bool:
         """Whether the step has a ledger already, so that a further pass tells no more than its units."""
@@ -288,12 +290,9 @@ class Observer:
             self._ranks.snapshot(found)
 
     def _fail(self, error: Exception) -> None:
-        self.failure = (
-            error  # the tap leaves at the forward's end: inside a call, torch has taken its mode off the stack
-        )
-        message = (
-            f"undertow stopped observing at step {self.step} ({type(error).__name__}: {error}); the training goes on"
-        )
+        self.failure = error  # the tap leaves at the forward's end: inside a call, torch's stack lacks its mode
+        what = f"{type(error).__name__}: {error}"
+        message = f"undertow stopped observing at step {self.step} ({what}); the training goes on"
         self._ranks.leave()
         self.recording.add(NotObserved("undertow", message))
         self._witness.close()
