@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from undertow.foundation import InputError
 from undertow.native import Panel, panel, statistics
@@ -140,6 +141,11 @@ def test_a_refused_tensor_takes_no_slot():
     with pytest.raises(InputError, match=r"torch\.func"):
         torch.func.functionalize(table.add)(torch.zeros(2, 3))
     assert len(table) == 0
+
+
+def test_no_panel_without_memory():
+    with FakeTensorMode(), pytest.raises(InputError, match="FakeTensorMode"):
+        Panel()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

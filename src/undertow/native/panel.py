@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 
 from undertow.foundation import InputError
 from undertow.native import kernels
@@ -196,6 +197,8 @@ class Panel:
         return first
 
     def _keep(self, rows: Tensor) -> None:
+        if is_fake(rows):
+            raise InputError("a panel inside a FakeTensorMode", "memory for its numbers", "make it outside")
         self._rows, self._capacity, self._at = rows, len(rows), rows.data_ptr()
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 
 from undertow.foundation import InputError
 from undertow.native import kernels
@@ -122,8 +123,6 @@ def _check(tensor: Tensor) -> None:
 
 
 def _wraps_others(tensor: Tensor) -> bool:
-    from torch._subclasses.fake_tensor import is_fake
-
     if is_fake(tensor):
         return True
     return tensor.layout is not torch.jagged and bool(tensor.numel()) and tensor.data_ptr() == 0

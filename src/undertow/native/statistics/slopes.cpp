@@ -165,6 +165,7 @@ nb::tuple results(void (*run)(Source &, std::size_t, std::size_t, Totals *), con
 nb::tuple slopes(int code, int kernel_, std::uintptr_t x, std::size_t n, double parameter, double flat,
                  std::size_t inner, std::size_t units, std::uintptr_t alive, int threads) {
     if (!inner || !units || !(flat >= 0)) throw nb::value_error("inner, units and flat are out of range");
+    if (!alive || !x) throw nb::value_error("a tensor without memory");
     const Kernel *k = kernel_ < 0 ? nullptr : &kernel(static_cast<std::size_t>(kernel_));
     const Task task{x, parameter, flat, inner, units};
     const Loop<double> twice = k ? k->twice[SLOPE] : nullptr;

@@ -132,13 +132,13 @@ void measure(int code, const Values &values, std::size_t n, int threads, double 
 
 const void *at(std::uintptr_t address) { return reinterpret_cast<const void *>(address); }
 
-void check(int code, std::uintptr_t address, std::size_t n) {
+void check(int code, std::uintptr_t address, std::size_t n, std::uintptr_t row) {
     if (code < 0 || code >= CODES) throw nb::value_error("statistics takes float16, bfloat16, float32 or float64");
-    if (!address && n) throw nb::value_error("a tensor without memory");
+    if ((!address && n) || !row) throw nb::value_error("a tensor without memory");
 }
 
 void measure_into(int code, std::uintptr_t data, std::size_t n, std::uintptr_t row, std::uintptr_t before, int threads) {
-    check(code, data, n);
+    check(code, data, n, row);
     unlocked(n, [&] { measure(code, {at(data), at(before)}, n, threads, reinterpret_cast<double *>(row)); });
 }
 
@@ -163,7 +163,7 @@ void measure_many(const nb::list &codes, const nb::list &addresses, const nb::li
     std::size_t values = 0;
     for (std::size_t k = 0; k < many; ++k) {
         jobs[k] = {nb::cast<int>(codes[k]), nb::cast<std::uintptr_t>(addresses[k]), nb::cast<std::size_t>(counts[k])};
-        check(jobs[k].code, jobs[k].data, jobs[k].n);
+        check(jobs[k].code, jobs[k].data, jobs[k].n, row);
         values += jobs[k].n;
     }
     unlocked(values, [&] {
