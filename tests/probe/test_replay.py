@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from watched_runs import MODELS, Job
 from undertow.diagnosis import watch
 from undertow.foundation import EFFECTS
 from undertow.probe.plans import Plans
+from undertow.probe.replay import Replay
 from undertow.record import Entry, Reading, Recording, Snapshot
 
 Train = Callable[[], tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]]
@@ -235,3 +237,77 @@ def test_a_layer_that_is_exchanged_is_noticed() -> None:
             optimizer.step()
     assert [s.ledger["1"].site.operation for s in run.recording.snapshots][-3:] == ["sigmoid"] * 3
     assert all(s.ledger["1"].site.operation == "tanh" for s in run.recording.snapshots if s.step < 5)
+
+
+def gan() -> tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]:
+    """The discriminator, which sees real and fake data for its own step, and fake data for the generator's."""
+    torch.manual_seed(3)
+    generator = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6))
+    critic = nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
+    ours, theirs = torch.optim.SGD(critic.parameters(), 0.05), torch.optim.SGD(generator.parameters(), 0.05)
+    noise = torch.Generator().manual_seed(1)
+
+    def step(i: int) -> None:
+        real, z = torch.randn(8, 6, generator=noise), torch.randn(8, 4, generator=noise)
+        ours.zero_grad()
+        F.softplus(-critic(real)).mean().backward()
+        F.softplus(critic(generator(z).detach())).mean().backward()
+        ours.step()
+        theirs.zero_grad()
+        F.softplus(-critic(generator(z))).mean().backward()
+        theirs.step()
+
+    return critic, ours, step
+
+
+@pytest.mark.parametrize("train", [gan, of_job("mlp")], ids=["gan", "accumulation"])
+def test_of_a_further_pass_only_the_units_are_looked_at(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced, _ = observed(train, monkeypatch, steps=8, always=True)
+    light: list[bool] = []
+    make = Replay.__init__
+
+    def noted(self: Replay, *args: Any, **kwargs: Any) -> None:
+        light.append(kwargs["light"])
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(Replay, "__init__", noted)
+    found, _ = observed(train, monkeypatch, steps=8)
+    assert len(found.snapshots) == len(traced.snapshots) == 8
+    for one, other in zip(found.snapshots, traced.snapshots, strict=True):
+        if train is not gan or one.step != 1:  # only then is it known that the generator's gradients are dropped
+            assert_same_snapshot(one, other)
+    if train is not gan:  # whose passes do not add up
+        assert light.count(True) >= 5
+    assert light.count(False) >= 5
+
+
+def test_a_loss_of_two_kinds_of_passes_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One model, called in two ways in each step."""
+
+    class TwoWays(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor, deeper: bool) -> Tensor:
+            h = torch.tanh(self.first(x))
+            return self.head(torch.relu(self.second(h)) if deeper else h)
+
+    def train() -> tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]:
+        torch.manual_seed(2)
+        model = TwoWays()
+        optimizer = torch.optim.SGD(model.parameters(), 0.05)
+
+        def step(i: int) -> None:
+            x = torch.sin(torch.arange(48.0).view(8, 6) + i)
+            optimizer.zero_grad()
+            (model(x, False).square().mean() + model(x, True).square().mean()).backward()
+            optimizer.step()
+
+        return model, optimizer, step
+
+    traced, _ = observed(train, monkeypatch, steps=8, always=True)
+    found, followed = observed(train, monkeypatch, steps=8)
+    assert followed >= 10
+    for one, other in zip(found.snapshots, traced.snapshots, strict=True):
+        assert_same_snapshot(one, other)
