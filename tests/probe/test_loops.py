@@ -762,6 +762,52 @@ def test_an_aborted_pass_leaves_the_count_right() -> None:
     assert not any(s.carried for s in run.recording.steps)
 
 
+# ------------------------------------------------------------ nothing changes
+
+
+def scaled(model: nn.Module) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled_loop(model, Adam(model.parameters(), 1e-2), scaler, Truth(model), 0.05, {0, 3})
+
+
+def lbfgs(model: nn.Module) -> None:
+    optimizer = torch.optim.LBFGS(model.parameters(), 0.5, max_iter=4)
+    for x, y in batches():
+
+        def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+            optimizer.zero_grad()
+            loss = loss_of(model, x, y)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+
+LOOPS: dict[str, Any] = {
+    "accumulated": lambda m: accumulated(Truth(m), SGD(m.parameters(), 0.1), none=False),
+    "clipped": lambda m: clipped(Truth(m), Adam(m.parameters(), 1e-2), 0.05, nn.utils.clip_grad_norm_),
+    "clip_data": lambda m: clipped(Truth(m), Adam(m.parameters(), 1e-2, fused=True), 0.05, clip_data),
+    "by_hand": lambda m: by_hand(Truth(m)),
+    "scaled": scaled,
+    "lbfgs": lbfgs,
+}
+
+
+@pytest.mark.parametrize("budget", [None, 0.0])
+@pytest.mark.parametrize("name", LOOPS)
+def test_weights_and_gradients_are_bit_identical(name: str, budget: float | None) -> None:
+    plain_model, model = net(), net()
+    LOOPS[name](plain_model)
+    with watch(model, budget=budget) as run:
+        LOOPS[name](model)
+    assert run.recording.steps
+    for p, q in zip(plain_model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(p, q)
+        assert p.grad is not None
+        assert q.grad is not None
+        assert torch.equal(p.grad, q.grad)
+
+
 # ------------------------------------------------------------ other devices, faults of ours
 
 
