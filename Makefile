@@ -8,7 +8,7 @@ LOG := .venv/install.log
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
-.PHONY: help setup demo test test-all check format bench accuracy overhead matrix capabilities docs figures clean
+.PHONY: help setup demo test test-all check format bench accuracy overhead matrix capabilities scale docs figures clean
 
 help:
 	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
@@ -17,6 +17,7 @@ help:
 	@echo "make memory     what training keeps before and after ut.lean, into docs/memory.md"
 	@echo "make overhead   what watching costs beside other ways to watch, into docs/overhead.md"
 	@echo "make matrix     every model and loop of the matrix against autograd, into docs/observing.md"
+	@echo "make scale      what many ranks tell each other and how long it takes, into docs/scale.md"
 	@echo "make capabilities   what every activation can do under torch's transforms, into docs/capabilities.md"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 	@echo "make accuracy   the largest error of every function beside torch's, into docs/accuracy.md"
@@ -82,6 +83,9 @@ overhead: $(DEV)
 matrix: $(DEV)
 	@$(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("timm"))' || $(PIP_INSTALL) -q --no-deps timm
 	@$(BIN)/python tools/matrix.py $(ARGS)
+
+scale: $(DEV)
+	@$(BIN)/python benchmarks/bench_scale.py
 
 capabilities: $(DEV)
 	@$(BIN)/python tools/capabilities.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from workers import STEPS
 
 from undertow.diagnosis import examine, watch
 from undertow.record import Reading, Recording
+from undertow.record.runfile import read
 
 SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "ddp"]
 
@@ -170,6 +172,16 @@ def test_the_model_inside_ddp_is_enough_and_groups_of_the_user_keep_their_order(
         assert recording.snapshots[-1].ranks is not None
         assert len(recording.steps[-1].local_norms) == 2
         assert_is_the_truth(recording, alone(steps=5))
+
+
+@pytest.mark.slow
+def test_the_first_rank_writes_the_run_file(tmp_path: Path) -> None:
+    first, _ = on_ranks(workers.into_file, str(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["run.undertow"]
+    [saved] = read(tmp_path / "run.undertow").recordings
+    assert saved.steps == first.steps
+    assert [s.ranks for s in saved.snapshots] == [s.ranks for s in first.snapshots]
+    assert_is_the_truth(saved, alone())
 
 
 @pytest.mark.slow
