@@ -102,7 +102,10 @@ def assert_nothing_changed(way: str, options: dict[str, Any], budget: float | No
     return recording
 
 
-@pytest.mark.parametrize("way", ["wrapped", "inner", "part"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("way", ["wrapped", pytest.param("inner", marks=SLOW), pytest.param("part", marks=SLOW)])
 def test_where_the_call_is_pythons_own_a_replay_is_measured(way: str) -> None:
     recording = assert_nothing_changed(way, BACKEND)
     assert len(recording.snapshots) == 8
@@ -130,20 +133,21 @@ def test_the_replay_tells_the_same_as_the_uncompiled_step() -> None:
         assert (a.forward_rms, a.backward_rms) == pytest.approx((b.forward_rms, b.backward_rms), rel=1e-5)
 
 
-@pytest.mark.parametrize("way", ["in_place", "function"])
+@pytest.mark.parametrize("way", [pytest.param("in_place", marks=SLOW), "function"])
 def test_where_nothing_can_be_seen_inside_it_is_said(way: str) -> None:
     recording = assert_nothing_changed(way, BACKEND)
     assert recording.snapshots == []
     assert "inside one compiled graph" in recording.not_observed["compiled model"].reason
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("way", WAYS)
 def test_with_inductor(way: str) -> None:
     recording = assert_nothing_changed(way, {"fullgraph": True}, budget=0.0)
     assert bool(recording.snapshots) == (way in ("wrapped", "inner", "part"))
 
 
+@SLOW
 def test_an_eager_model_beside_compiled_code_is_measured_as_ever() -> None:
     torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1))
     torch.manual_seed(0)
@@ -188,6 +192,7 @@ class Counting(Net):
         return nn.functional.dropout(super().forward(x), 0.5, self.training)
 
 
+@SLOW
 def test_a_replay_leaves_the_models_own_state_alone() -> None:
     results = []
     for watching in (False, True):
