@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from undertow.native import statistics
 from undertow.probe.account import Account
 from undertow.probe.attention import Explicit
 from undertow.probe.objective import Objective, check_trainable, objective
+from undertow.probe.returning import Returning
 from undertow.probe.tap import ForwardTap
 from undertow.probe.trace import Guard
 from undertow.probe.unroll import Unrolled
@@ -85,7 +86,7 @@ def _noting(faults: list[Exception]) -> Guard:
     return guard
 
 
-def _recording(model: nn.Module, accounts: list[Account], value: Tensor) -> Recording:
+def _recording(model: nn.Module, accounts: Sequence[Account | Returning], value: Tensor) -> Recording:
     account = next((a for a in accounts if a.complete), None)
     if account is None:
         raise NothingObservedError(
