@@ -19,6 +19,9 @@ from undertow.probe.scaler import only_scaler, scale_of, stepping_scaler
 from undertow.probe.updates import Weights
 from undertow.record import Recording, StepReading
 
+SEARCHES = 5
+"""A search for a loss scaler looks at every object of the process; ours."""
+
 
 class Watcher(Protocol):
     """Whom the loop tells of its iterations: the observer."""
@@ -76,6 +79,7 @@ class Loop:
         """Whether gradients were ever dropped that an optimizer could have used."""
         self.stepping: Optimizer | None = None
         self._scaler: GradScaler | None = None
+        self._searches = 0
         self._usual_passes, self._passes_before = 1, 0
         self._uncounted = False
         self._marks, self._late, self._weights = Marks(()), Late(()), None
@@ -223,7 +227,7 @@ class Loop:
     def _look_back(self, end: Gradients) -> None:
         """The overflow of a scaled loss is left to its scaler."""
         broken = len(end.readings) and not math.isfinite(end.norm(self.watcher.inventory.all))
-        if broken and (self._scaler or only_scaler()) is None:
+        if broken and self._searched_scaler() is None:
             self.watcher.look_back(self.now.number)
 
     # ------------------------------------------------------------ passes without a step
@@ -262,8 +266,15 @@ class Loop:
     def _scale_before(self, end: Gradients) -> float:
         if self._scaler is not None:
             return end.scale
-        self._scaler = only_scaler()  # it has backed off since
-        return 1.0 if self._scaler is None else self._scaler.get_scale() / self._scaler.get_backoff_factor()
+        found = self._scaler = self._searched_scaler()  # it has backed off since
+        return 1.0 if found is None else found.get_scale() / found.get_backoff_factor()
+
+    def _searched_scaler(self) -> GradScaler | None:
+        """The scaler, before it has made a step; a run that stays broken is not searched forever."""
+        if self._scaler is None and self._searches < SEARCHES:
+            self._searches += 1
+            return only_scaler()
+        return self._scaler
 
     # ------------------------------------------------------------ steps of something else
 
