@@ -132,7 +132,7 @@ def test_a_fault_of_ours_on_one_rank_leaves_nobody_waiting() -> None:
     (first, unchanged, took), (second, also_unchanged, _) = on_ranks(workers.faulty)
     assert unchanged
     assert also_unchanged
-    assert took < 5
+    assert took < 9  # PATIENCE is 10
     assert "planted fault" in str(second.not_observed["undertow"])
     assert "left" in str(first.not_observed["ranks"])
     assert [s.step for s in first.steps] == list(range(12))
@@ -145,7 +145,7 @@ def test_a_fault_of_ours_on_one_rank_leaves_nobody_waiting() -> None:
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_one_rank_may_be_watched_alone(kind: str) -> None:
     (found, took), _ = on_ranks(workers.one_watches, kind)
-    assert took < 5
+    assert took < 9  # PATIENCE is 10
     assert "1 of 2 ranks are watched" in str(found.not_observed["ranks"])
     assert len(found.snapshots) == STEPS
     if kind == "ddp":
@@ -155,7 +155,7 @@ def test_one_rank_may_be_watched_alone(kind: str) -> None:
 @pytest.mark.slow
 def test_a_rank_may_stop_watching_before_the_others() -> None:
     (first, took), (second, _) = on_ranks(workers.one_stops)
-    assert took < 5
+    assert took < 9  # PATIENCE is 10
     truth = alone(steps=3)
     for recording in (first, second):
         assert_is_the_truth(Recording(steps=recording.steps[:3], snapshots=recording.snapshots[:3]), truth)

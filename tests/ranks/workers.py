@@ -69,7 +69,7 @@ def faulty(job: Job) -> tuple[Recording, bool, float]:
         warnings.simplefilter("ignore", RuntimeWarning)
         again = train(model, optimizer, 6, job.rank, job.ranks)
         if job.rank == 1:
-            run._observer._collect = _fails  # type: ignore[method-assign]
+            run._observer.finished = _fails  # type: ignore[method-assign]
         start = time.perf_counter()
         again += train(model, optimizer, 6, job.rank, job.ranks, start=6)
         took = time.perf_counter() - start
@@ -132,6 +132,7 @@ def into_file(job: Job, folder: str) -> Recording:
     optimizer = optimizer_of(model)
     with watch(model, optimizer, budget=None, path=f"{folder}/run.undertow") as run:
         train(model, optimizer, STEPS, job.rank, job.ranks)
+    run.recording.sinks.clear()  # a file is not for another process
     return run.recording
 
 

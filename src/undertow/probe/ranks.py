@@ -167,14 +167,16 @@ class Ranks:
         if self._due:
             self._following = max(following(step), step + SOONEST + late)
         if self._connected:
-            self._send(self._exchange, [s for s in self._due if s < step + (not late)])
+            try:
+                self._send(self._exchange, [s for s in self._due if s < step + (not late)])
+            except RanksApart as apart:
+                self._part(str(apart))
 
     def close(self) -> None:
         """Waits for what is underway, hands over everything and leaves the other ranks."""
         if self._exchange is not None and self._connected:
-            self._send(self._exchange, self._due)
-        if self._exchange is not None and self._connected:
             try:
+                self._send(self._exchange, self._due)
                 self._receive(self._exchange)
             except RanksApart as apart:
                 self._note(str(apart))
@@ -245,25 +247,22 @@ class Ranks:
         share = next(iter(groups), 1.0)
         if len(groups) > 1:  # some parameters are whole, or lie on another mesh
             squares = {s: gradients.norm(parameters) ** 2 for s, parameters in groups.items()}
-            share = sum(s * square for s, square in squares.items()) / sum(squares.values())
+            share = sum(s * square for s, square in squares.items()) / (sum(squares.values()) or 1.0)
         return reading, share, reading.gradient_norm if math.isnan(own) else own
 
     def _send(self, exchange: Exchange, steps: list[int]) -> None:
         """All readings that are ready, in the order in which every rank has them, and the snapshots of these steps."""
-        try:
-            for reading, share, own in self._unsent:
-                total = step_message(reading, exchange.layout, share, own)
-                self._sent.append(Sent(reading.step, reading, exchange.start(total), total))
-            self._unsent = []
-            for step in steps:  # a rank that has no snapshot of the step takes part
-                snapshot = self._snapshots.pop(step, None)
-                message = SnapshotMessage(exchange.layout, self._sites)
-                total, top = message.pack(step, snapshot, self._following)
-                works = exchange.start(total, top)
-                self._sent.append(Sent(step, snapshot, works, total, top, message))
-            self._due = [s for s in self._due if s not in steps]
-        except RanksApart as apart:
-            self._part(str(apart))
+        while self._unsent:
+            reading, share, own = self._unsent[0]
+            total = step_message(reading, exchange.layout, share, own)
+            self._sent.append(Sent(reading.step, reading, exchange.start(total), total))
+            self._unsent.pop(0)
+        for step in steps:  # a rank that has no snapshot of the step takes part
+            message = SnapshotMessage(exchange.layout, self._sites)
+            total, top = message.pack(step, self._snapshots.get(step), self._following)
+            works = exchange.start(total, top)
+            self._sent.append(Sent(step, self._snapshots.pop(step, None), works, total, top, message))
+        self._due = [s for s in self._due if s not in steps]
 
     def _receive(self, exchange: Exchange) -> None:
         while self._sent:
@@ -280,12 +279,12 @@ class Ranks:
                 self._read(sent)
 
     def _read(self, sent: Sent) -> None:
-        assert sent.message is not None
-        assert sent.top is not None
-        self._next, same = agreed(sent.top)
-        if sent.event is not None:
-            assert isinstance(sent.event, Snapshot)
-            self._recording.add(sent.message.unpack(sent.event, sent.total, sent.top))
+        message, top = sent.message, sent.top
+        assert message is not None
+        assert top is not None
+        self._next, same = agreed(top)
+        if isinstance(sent.event, Snapshot):
+            self._recording.add(message.unpack(sent.event, sent.total, top))
             if same:
                 self._sites = tuple(e.site.name for e in sent.event.ledger)
 
