@@ -160,14 +160,15 @@ def unused(job: Job) -> Recording:
 
 def clipped(job: Job, kind: str, budget: float | None) -> tuple[Recording, list[float]]:
     """A loop that clips; the norms that torch gave before clipping."""
-    model = wrapped(kind, net())
+    dtype = torch.float32 if kind == "fsdp1" else torch.float64  # its clipping takes no float64
+    model = wrapped(kind, net(dtype))
     optimizer = optimizer_of(model)
     norms = []
     with watch(model, optimizer, budget=budget) as run:
         for step in range(12):
             x, y = (rows(t, job.rank, job.ranks) for t in batch(step))
             optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
+            F.cross_entropy(model(x.to(dtype)), y).backward()
             if kind == "fsdp1":
                 total = model.clip_grad_norm_(0.25)  # type: ignore[operator]
             else:
