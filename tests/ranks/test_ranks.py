@@ -217,7 +217,7 @@ def test_a_nan_on_one_rank_is_seen_by_all_and_its_rank_named(kind: str) -> None:
     for recording in (first, second):
         assert next(s.step for s in recording.steps if not math.isfinite(s.gradient_norm)) == 14
     measured = [s.step for s in first.snapshots]
-    assert {16, 17} <= set(measured)
+    assert ({15, 16} if kind == "ddp" else {16, 17}) <= set(measured)  # a norm of shards is known one step later
 
 
 @pytest.mark.slow
