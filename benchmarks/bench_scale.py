@@ -23,9 +23,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from undertow.probe.exchange import Exchange
-from undertow.probe.sharding import Layout
-from undertow.probe.tally import SnapshotMessage, step_message
+from undertow.probe.sharing.exchange import Exchange
+from undertow.probe.sharing.sharding import Layout
+from undertow.probe.sharing.tally import SnapshotMessage, step_message
 from undertow.record import Entry, Ledger, ParameterReading, Reading, Recording, Site, Snapshot, StepReading
 from undertow.record.runfile import RunFile
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from watched_models import leaves
 
 from undertow.probe import Observer
-from undertow.probe.budget import Budget
+from undertow.probe.stepping.budget import Budget
 
 
 class Watcher:

@@ -198,7 +198,7 @@ def test_an_error_is_also_the_builtin_that_one_would_catch() -> None:
 
 
 def test_an_error_of_ours_is_not_blamed_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from undertow.probe import trace
+    from undertow.probe.tracing import trace
 
     def failing(_tensor: Tensor) -> Any:
         raise RuntimeError("a planted fault")

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 import torch.optim.optimizer as torch_optimizer
-from oracle import Comparison, compare, relative, truth
 from rows import ROWS, Row, Setting
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from witnessed import Comparison, compare, relative, truth
 
 import undertow as ut
 from undertow.record import Snapshot

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from undertow.probe.budget import FIRST, Budget
+from undertow.probe.stepping.budget import FIRST, Budget
 
 
 class Clock:

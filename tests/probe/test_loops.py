@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
 from undertow.diagnosis import watch
-from undertow.probe.inventory import Inventory
-from undertow.probe.loop import Loop
+from undertow.probe.stepping.inventory import Inventory
+from undertow.probe.stepping.loop import Loop
 from undertow.record import Recording, StepReading
 
 near = pytest.approx

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undertow.probe.witness import Witness
+from undertow.probe.nonfinite.witness import Witness
 from undertow.record import NotObserved, Origin
 
 
@@ -239,7 +239,7 @@ def test_passes_of_one_step_are_kept_within_bounds(monkeypatch: pytest.MonkeyPat
     assert (len(witness.passes), witness.dropped) == (1, 0)
     with torch.no_grad():
         model(torch.randn(2, 4))
-    monkeypatch.setattr("undertow.probe.witness.MOST_BYTES", 1000)
+    monkeypatch.setattr("undertow.probe.nonfinite.witness.MOST_BYTES", 1000)
     for _ in range(3):
         model(torch.randn(100, 4))
     assert (len(witness.passes), witness.dropped) == (1, 3)

@@ -115,7 +115,7 @@ def test_the_operation_and_the_step(name: str, budget: float | None) -> None:
 
 def test_a_step_whose_gradients_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where even norms cost more than the budget allows, one small gradient is looked at."""
-    monkeypatch.setattr("undertow.probe.budget.NORMS_FIRST", 10)
+    monkeypatch.setattr("undertow.probe.stepping.budget.NORMS_FIRST", 10)
     recording, _ = trained(plain, 0.0)
     assert recording is not None
     assert BAD not in {s.step for s in recording.steps}

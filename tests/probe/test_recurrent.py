@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._pytree import tree_leaves
 
-from undertow.probe.recurrent import unroll
-from undertow.probe.replica import replica
+from undertow.probe.nonfinite.replica import replica
+from undertow.probe.unrolled.recurrent import unroll
 
 LAYERS = {
     "rnn": lambda: nn.RNN(5, 4),

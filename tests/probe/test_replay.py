@@ -15,8 +15,8 @@ from watched_runs import MODELS, Job
 
 from undertow.diagnosis import watch
 from undertow.foundation import EFFECTS
-from undertow.probe.plans import Plans
-from undertow.probe.replay import Replay
+from undertow.probe.following.plans import Plans
+from undertow.probe.following.replay import Replay
 from undertow.record import Entry, Reading, Recording, Snapshot
 
 Train = Callable[[], tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]]
@@ -39,7 +39,7 @@ def observed(
             def expected(self) -> None:
                 return None
 
-    monkeypatch.setattr("undertow.probe.tap.Plans", Counting)
+    monkeypatch.setattr("undertow.probe.tracing.tap.Plans", Counting)
     model, optimizer, step = train()
     with watch(model, optimizer, budget=None) as run:
         for i in range(steps):

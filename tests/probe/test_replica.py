@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.foundation import ModelError
-from undertow.probe.replica import replica
+from undertow.probe.nonfinite.replica import replica
 
 
 class Awkward(nn.Module):

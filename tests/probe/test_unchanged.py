@@ -115,7 +115,7 @@ def test_examine_leaves_gradients_buffers_random_state_and_mode(training: bool) 
 @pytest.mark.parametrize("at", [1, 40, 400])
 def test_an_error_of_ours_is_one_warning_and_the_training_goes_on(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     from undertow.native import Panel, statistics
-    from undertow.probe import account, trace
+    from undertow.probe.tracing import account, trace
 
     calls = 0
 

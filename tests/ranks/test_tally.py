@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from undertow.native import statistics
-from undertow.probe.sharding import Layout
-from undertow.probe.tally import SnapshotMessage, agreed, step_message, with_ranks
+from undertow.probe.sharing.sharding import Layout
+from undertow.probe.sharing.tally import SnapshotMessage, agreed, step_message, with_ranks
 from undertow.record import Entry, Ledger, ParameterReading, Reading, Site, Snapshot, StepReading
 
 INF = math.inf

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainings import Job, Net, batch, net, optimizer_of, rows, train, wrapped
 
 from undertow.diagnosis import watch
-from undertow.probe.sharding import local
+from undertow.probe.sharing.sharding import local
 from undertow.record import Recording
 
 STEPS = 4

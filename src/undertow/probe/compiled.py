@@ -8,24 +8,23 @@ and backward and uncompiled, on a replica that shares the weights' memory.  Loss
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from undertow.probe.account import Account
-from undertow.probe.loss import running_loss
-from undertow.probe.replica import replica
-from undertow.probe.slopes import Slopes
-from undertow.probe.trace import Guard, Trace
-from undertow.probe.witness import Pass
+from undertow.probe.living import LIVING
+from undertow.probe.nonfinite.replica import replica
+from undertow.probe.nonfinite.witness import Pass
+from undertow.probe.stepping.loss import running_loss
+from undertow.probe.tracing.account import Account
+from undertow.probe.tracing.slopes import Slopes
+from undertow.probe.tracing.trace import Guard, Trace
 from undertow.record import NotObserved
 
 COMPILER = "torch._dynamo.repro.after_dynamo"
@@ -63,6 +62,8 @@ class Shadow:
         if COMPILER not in sys.modules or self._eager:
             return False
         self._looks += 1
+        if self._looks == 1:  # the model may have been compiled just now
+            LIVING.forget()
         if self._looks & (self._looks - 1) == 0:  # 1, 2, 4, 8 ...: it walks over all objects
             self._hidden, self._target = self._find()
         if self._target is not None and not self._handles:
@@ -90,7 +91,7 @@ class Shadow:
         """Whether the model is compiled, or may be, and the module whose call is still Python's own, if one is."""
         if is_wrapper(self.model):
             return True, self.model
-        wrapper = next((o for o in gc.get_objects() if is_wrapper(o) and o._orig_mod is self.model), None)
+        wrapper = LIVING.wrapper_of(self.model)
         if wrapper is not None:
             return True, wrapper
         if compiled_in_place(self.model):
@@ -98,7 +99,7 @@ class Shadow:
             return True, None
         if any(is_wrapper(m) or compiled_in_place(m) for m in self.model.modules()):
             return True, self.model
-        self.unsure = compiled_functions_live()
+        self.unsure = LIVING.has_functions()
         return self.unsure, None
 
     def look(self) -> None:
@@ -236,18 +237,6 @@ def is_wrapper(value: Any) -> bool:
 def compiled_in_place(module: nn.Module) -> bool:
     """Whether `module.compile()` was called."""
     return getattr(module, "_compiled_call_impl", None) is not None
-
-
-def compiled_functions_live() -> bool:
-    """Whether the program holds anything that torch.compile gave, in which a model might be called."""
-
-    def found() -> bool:
-        return any(type(o) is FunctionType and hasattr(o, "get_compiler_config") for o in gc.get_objects())
-
-    if not found():
-        return False
-    gc.collect()  # what is only garbage is not called again
-    return found()
 
 
 def nodes(root: Any) -> Iterator[Any]:

@@ -24,11 +24,12 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from undertow.foundation.imports import when_imported
-from undertow.probe.calls import OutermostCalls, variable_name
-from undertow.probe.clock import parameters
-from undertow.probe.compiled import COMPILER, Before, compiled_functions_live, is_wrapper
+from undertow.probe.compiled import COMPILER, Before, is_wrapper
+from undertow.probe.living import LIVING
+from undertow.probe.nonfinite.replica import is_replica
 from undertow.probe.observer import Observer
-from undertow.probe.replica import is_replica
+from undertow.probe.stepping.clock import parameters
+from undertow.probe.tracing.calls import OutermostCalls, variable_name
 from undertow.record import Recording
 
 LOOKED = (3, 10, 30)
@@ -86,7 +87,7 @@ class Discovery:
         self._calls.arm()
         if COMPILER not in sys.modules:
             self._cancel = when_imported(COMPILER, self._guard(self._compiling))
-        elif compiled_functions_live():
+        elif LIVING.has_functions():
             self._compiling()
 
     def close(self) -> list[Recording]:

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from undertow.probe.budget import Budget
-from undertow.probe.clock import Clock
 from undertow.probe.compiled import Shadow
-from undertow.probe.deep import DeepStep
-from undertow.probe.gradients import Gradients
-from undertow.probe.inventory import Inventory
-from undertow.probe.loop import Loop
-from undertow.probe.loss import running_loss
+from undertow.probe.nonfinite.witness import Witness
 from undertow.probe.objective import check_trainable
-from undertow.probe.ranks import Ranks
-from undertow.probe.received import Iteration
-from undertow.probe.states import States, tied, unseen
-from undertow.probe.tap import ForwardTap
-from undertow.probe.witness import Witness
+from undertow.probe.sharing.ranks import Ranks
+from undertow.probe.stepping.budget import Budget
+from undertow.probe.stepping.clock import Clock
+from undertow.probe.stepping.deep import DeepStep
+from undertow.probe.stepping.gradients import Gradients
+from undertow.probe.stepping.inventory import Inventory
+from undertow.probe.stepping.loop import Loop
+from undertow.probe.stepping.loss import running_loss
+from undertow.probe.stepping.received import Iteration
+from undertow.probe.stepping.states import States, tied, unseen
+from undertow.probe.tracing.tap import ForwardTap
 from undertow.record import LossReading, NotObserved, Recording, Sink, Snapshot, Stage, StepReading
 
 ALARMED = 2

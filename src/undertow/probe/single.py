@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from undertow.foundation import NothingObservedError, UndertowError
 from undertow.native import statistics
-from undertow.probe.account import Account
-from undertow.probe.attention import Explicit
+from undertow.probe.following.returning import Returning
+from undertow.probe.nonfinite.witness import Witness
 from undertow.probe.objective import Objective, check_trainable, objective
-from undertow.probe.returning import Returning
-from undertow.probe.tap import ForwardTap
-from undertow.probe.trace import Guard
-from undertow.probe.unroll import Unrolled
-from undertow.probe.witness import Witness
+from undertow.probe.tracing.account import Account
+from undertow.probe.tracing.tap import ForwardTap
+from undertow.probe.tracing.trace import Guard
+from undertow.probe.unrolled.attention import Explicit
+from undertow.probe.unrolled.unroll import Unrolled
 from undertow.record import LossReading, ParameterReading, Reading, Recording, Snapshot, StepReading
 
 

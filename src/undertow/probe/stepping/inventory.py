@@ -1,0 +1,41 @@
+"""The parameters of a model as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from undertow.probe.names import named_parameters
+from undertow.probe.sharing.sharding import is_dtensor
+from undertow.probe.stepping.clock import parameters
+
+SMALL = 1 << 12
+"""Values of a parameter that are looked at in no time."""
+
+
+class Inventory:
+    """Those of the model, and those that its optimizers hold besides."""
+
+    def __init__(self, model: nn.Module, optimizers: Iterable[Optimizer | None] = ()) -> None:
+        self.named = [(name, p) for name, p in named_parameters(model) if not is_lazy(p) and p.numel()]
+        self.trained: list[tuple[str, Tensor]] = [(name, p) for name, p in self.named if p.requires_grad]
+        held = (p for o in optimizers if o is not None for p in parameters(o))
+        self.all: list[Tensor] = list({id(p): p for p in (*(p for _, p in self.trained), *held)}.values())
+        self.on_host = all(p.is_cpu for p in self.all)
+        self.uncounted = any(map(is_dtensor, self.all))
+        """Whether torch counts no change of a gradient, as it doesn't where a shard is written to."""
+        self._sentinel = next((p for p in self.all if p.is_cpu and p.numel() <= SMALL), None)
+
+    @property
+    def sound(self) -> bool:
+        """A look at the first small gradient, which nearly every fault behind it reaches on its way back."""
+        gradient = None if self._sentinel is None else self._sentinel.grad
+        return gradient is None or gradient.is_sparse or bool(gradient.isfinite().all())
+
+    def unheld(self, optimizers: Iterable[Optimizer | None]) -> list[Tensor]:
+        """Trained parameters that none of these holds."""
+        held = {id(p) for o in optimizers if o is not None for p in parameters(o)}
+        return [p for _, p in self.trained if id(p) not in held]

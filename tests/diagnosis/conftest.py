@@ -1,5 +1,0 @@
-"""Small tensors: more threads only wait for each other."""
-
-import torch
-
-torch.set_num_threads(1)
