@@ -142,6 +142,24 @@ def test_an_error_of_ours_is_one_warning_and_the_training_goes_on(monkeypatch: p
     assert hooks(job.model) == []
 
 
+def test_where_warnings_are_errors_ours_is_only_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from undertow.foundation import warn
+    from undertow.probe.stepping import gradients
+
+    def failing(*_args: Any) -> Any:
+        raise OSError("a planted fault")
+
+    monkeypatch.setattr(gradients.Panel, "add_many", failing)
+    monkeypatch.setattr(warn, "told_instead", lambda message: print(message))
+    job = Job("residual")
+    with watch(job.model, job.optimizer, budget=None):
+        job.train()
+    assert_same(job, unwatched("residual"))
+    assert capsys.readouterr().out.count("a planted fault") == 1
+
+
 class Fragile(nn.Module):
     def __init__(self) -> None:
         super().__init__()

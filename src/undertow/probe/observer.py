@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from undertow.foundation.warn import warn
 from undertow.probe.compiled import Shadow
 from undertow.probe.nonfinite.witness import Witness
 from undertow.probe.objective import check_trainable
@@ -296,4 +296,4 @@ class Observer:
         self._ranks.leave()
         self.recording.add(NotObserved("undertow", message))
         self._witness.close()
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warn(message)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import sqlite3
-import sys
 import threading
-import warnings
 from contextlib import closing, suppress
 from os import PathLike
 from pathlib import Path
 from weakref import WeakSet
 
 from undertow.foundation import OutputError
+from undertow.foundation.warn import warn
 from undertow.record.description import Description
 from undertow.record.recording import Event, NotObserved, Recording
 from undertow.record.runfile import schema
@@ -130,10 +129,7 @@ class RunFile:
             message = f"undertow stopped writing {self.path} ({failed}); the training goes on"
             for mirror in list(self._mirrors.values()):
                 mirror.recording.add(NotObserved("the run file", message))
-            try:
-                warnings.warn(message, RuntimeWarning, stacklevel=3)
-            except RuntimeWarning:  # where warnings are errors, ours must not end the training
-                print(message, file=sys.stderr)
+            warn(message)
 
 
 def _claimed(path: Path) -> Path:
