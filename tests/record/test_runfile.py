@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from made import Maker, same
 
-from undertow.foundation import InputError, OutputError
+from undertow.foundation import InputError, OutputError, warn
 from undertow.record import LossReading, NotObserved, Origin, Recording, StepReading, thinning
 from undertow.record.description import Description, ModuleFact, ParameterFact
 from undertow.record.runfile import RunFile, read, schema, writer
@@ -232,7 +232,8 @@ def test_an_error_while_writing_is_said_once_and_the_recording_goes_on(path, mon
     assert len(read(path).recordings[0].steps) == 3
 
 
-def test_where_warnings_are_errors_ours_is_printed(path, capsys):
+def test_where_warnings_are_errors_ours_is_printed(path, capsys, monkeypatch):
+    monkeypatch.setattr(warn, "told_instead", lambda message: print(message, file=sys.stderr))
     recording = Recording()
     file = written(path, recording)
     recording.add(StepReading(0, 1.0, 0.1))
