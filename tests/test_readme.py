@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -24,7 +26,20 @@ def blocks(readme: str, language: str) -> list[str]:
 
 
 EXAMINE, WATCH = blocks("README.md", "python")
-COMMANDS = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("undertow")]
+LINES = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("undertow")]
+ON_A_RUN = [line for line in LINES if "train.py" in line or "run.undertow" in line]
+COMMANDS = [line for line in LINES if line not in ON_A_RUN]
+TRAIN = """
+import torch
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+optimizer = torch.optim.SGD(model.parameters(), 0.05)
+for _ in range(20):
+    x = torch.randn(32, 4)
+    optimizer.zero_grad()
+    torch.nn.functional.mse_loss(model(x), x.sum(1, keepdim=True)).backward()
+    optimizer.step()
+"""
 
 
 @pytest.mark.parametrize("language", ["python", "text", "sh"])
@@ -60,6 +75,16 @@ def test_shell_lines_run(line, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
     written = arguments[arguments.index("-o") + 1] if "-o" in arguments else None
     assert [p.name for p in tmp_path.iterdir()] == ([written] if written else [])
+
+
+def test_a_script_runs_unedited_as_the_readme_shows(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    for line in ON_A_RUN:
+        command = [sys.executable, "-m", "undertow", *shlex.split(line)[1:]]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout + done.stderr
+    assert "</html>" in (tmp_path / "run.html").read_text(encoding="utf-8")
 
 
 def test_make_targets_exist():
