@@ -77,12 +77,12 @@ class Watched:
 
 
 WATCHED = {
-    "mlp": Watched("MLP 10×256, batch 128", lambda: mlp(256, 10), lambda: torch.randn(128, 256), 10, 10, 40),
-    "cnn": Watched("CNN, 14 convolutions, batch 32", cnn, lambda: torch.randn(32, 3, 32, 32), 10, 1, 24),
+    "mlp": Watched("MLP 10×256, batch 128", lambda: mlp(256, 10), lambda: torch.randn(128, 256), 10, 10, 24),
+    "cnn": Watched("CNN, 14 convolutions, batch 32", cnn, lambda: torch.randn(32, 3, 32, 32), 10, 1, 12),
     "transformer": Watched(
-        "Transformer 4×256, 8×128 tokens", Transformer, lambda: torch.randint(VOCABULARY, (8, 128)), VOCABULARY, 1, 24
+        "Transformer 4×256, 8×128 tokens", Transformer, lambda: torch.randint(VOCABULARY, (8, 128)), VOCABULARY, 1, 12
     ),
-    "deep": Watched("1,000 layers of 16, batch 8", lambda: mlp(16, 500, 16), lambda: torch.randn(8, 16), 10, 2, 24),
+    "deep": Watched("1,000 layers of 16, batch 8", lambda: mlp(16, 500, 16), lambda: torch.randn(8, 16), 10, 2, 8),
 }
 
 

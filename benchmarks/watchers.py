@@ -75,7 +75,7 @@ class Naive(Watcher):
 
 class Wandb(Watcher):
     def attach(self, model: nn.Module, optimizer: Optimizer, clock: Callable[[], float]) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]: of the extra `frameworks`
 
         self.run = wandb.init(project="overhead", mode="offline")
         self.run.watch(model, log="all", log_freq=1)
