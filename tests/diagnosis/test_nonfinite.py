@@ -98,3 +98,17 @@ def test_weights_that_were_spoilt_in_a_step_that_nobody_looked_at(before: int, l
     recording.add(Origin(9, "first.weight", "parameter", "forward", "nan", None, ()))
     finding = finding_of(recording)
     assert (finding.cause, bool(finding.counter_evidence)) == ("learning_rate", late)
+
+
+def test_a_logarithm_out_of_range_is_not_to_be_cured_by_another_activation():
+    class Logarithm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 8)
+
+        def forward(self, x):
+            return torch.log(self.layer(x))
+
+    torch.manual_seed(0)
+    finding = examine(Logarithm(), torch.randn(16, 4), lambda output: output.mean()).findings[0]
+    assert (finding.kind, finding.where, finding.cures) == ("nonfinite", "forward:log", ())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from undertow.activations import ACTIVATIONS
 from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.rule import Example, Rule, rule
@@ -86,7 +87,7 @@ class Nonfinite(Rule):
                 Evidence("finite_steps_before", float(began), None, None, ""),
             ),
             counter_evidence=(Evidence("inexact", 1.0, None, 0.0, "replayed"),) if _is_late(recording, origin) else (),
-            cures=CURES[cause],
+            cures=self._cures(recording, origin, cause),
             values={
                 "count": output.nonfinite if output else 1,
                 "of": output.count if output else 1,
@@ -109,13 +110,20 @@ class Nonfinite(Rule):
             return "loss"
         if origin.direction == "backward":
             return "graph"
-        entries = (e for s in recording.snapshots for e in s.ledger)
-        effect = next((e.site.effect for e in entries if e.site.label == origin.site), "activation")
-        return "weights" if effect == "weights" or origin.operation in ("parameter", "buffer") else "activation"
+        entry = self._entry(recording, origin)
+        of_weights = entry is not None and entry.site.effect == "weights"
+        return "weights" if of_weights or origin.operation in ("parameter", "buffer") else "activation"
 
-    def _grew(self, recording: Recording, before: int) -> bool:
-        """Whether the gradient, or the largest value of the forward pass, had grown by then."""
-        return any(z and z[-1] > self.growth * z[0] for z in (_norms(recording, before), _largest(recording, before)))
+    def _cures(self, recording: Recording, origin: Origin | None, cause: Cause) -> tuple[str, ...]:
+        """None for a logarithm, a root or a division of the model's own: no other activation mends those."""
+        entry = self._entry(recording, origin) if origin is not None and cause == "activation" else None
+        if entry is not None and (entry.slope is None or entry.slope.activation not in ACTIVATIONS):
+            return ()
+        return CURES[cause]
+
+    @staticmethod
+    def _entry(recording: Recording, origin: Origin) -> Entry | None:
+        return next((e for s in recording.snapshots for e in s.ledger if e.site.label == origin.site), None)
 
     @staticmethod
     def sick() -> Example:
