@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import handle_torch_function
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import applied
 from undertow.probe.tracing.entries import Edge
-from undertow.probe.tracing.mode import Calls
+from undertow.probe.tracing.mode import seeing
 from undertow.probe.tracing.operations import PLUMBING, operation_name
 from undertow.probe.tracing.trace import Guard, Operation, Trace
 
@@ -73,16 +72,8 @@ class Script:
     @contextmanager
     def watching(self) -> Iterator[Script]:
         """To be entered inside the trace's own `watching`, so that the trace knows a call before the script does."""
-        handles = [
-            register_module_forward_pre_hook(self.guard(self._enter)),
-            register_module_forward_hook(self.guard(self._leave), always_call=True),
-        ]
-        try:
-            with Calls(self.call):
-                yield self
-        finally:
-            for handle in handles:
-                handle.remove()
+        with seeing(self.call, self.guard(self._enter), self.guard(self._leave)):
+            yield self
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not counts(function) or self.trace.busy or not torch.is_grad_enabled():

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import Activation, applied, recognise
@@ -20,7 +19,7 @@ from undertow.native import statistics
 from undertow.probe.names import module_names, own_class
 from undertow.probe.tracing.entries import Edge, merged
 from undertow.probe.tracing.inputs import Inputs
-from undertow.probe.tracing.mode import Calls
+from undertow.probe.tracing.mode import seeing
 from undertow.probe.tracing.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
 from undertow.probe.tracing.prepared import Prepared
 from undertow.probe.tracing.slopes import Measured, Slopes
@@ -100,17 +99,9 @@ class Trace:
 
     @contextmanager
     def watching(self) -> Iterator[Trace]:
-        """Observe what runs inside the block; the hooks are global, short-lived and leave no trace on the model."""
-        handles = [
-            register_module_forward_pre_hook(self.guard(self.enter)),
-            register_module_forward_hook(self.guard(self._leave), always_call=True),
-        ]
-        try:
-            with Calls(self.call):
-                yield self
-        finally:
-            for handle in handles:
-                handle.remove()
+        """Observe what runs inside the block."""
+        with seeing(self.call, self.guard(self.enter), self.guard(self._leave)):
+            yield self
 
     # ------------------------------------------------------------ the module stack
 
