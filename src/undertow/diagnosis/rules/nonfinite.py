@@ -125,6 +125,10 @@ class Nonfinite(Rule):
     def _entry(recording: Recording, origin: Origin) -> Entry | None:
         return next((e for s in recording.snapshots for e in s.ledger if e.site.label == origin.site), None)
 
+    def _grew(self, recording: Recording, before: int) -> bool:
+        """Whether the gradient, or the largest value of the forward pass, had grown by then."""
+        return any(z and z[-1] > self.growth * z[0] for z in (_norms(recording, before), _largest(recording, before)))
+
     @staticmethod
     def sick() -> Example:
         return classify(mlp("relu", depth=2, he=True), inputs=float("inf"))
