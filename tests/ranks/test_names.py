@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
-from undertow.probe.names import module_names, named_parameters
+from undertow.record.names import module_names, named_parameters
 
 
 class Holder(nn.Module):

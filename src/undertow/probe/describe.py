@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from undertow.probe.names import module_names, named_parameters
 from undertow.record.description import Description, ModuleFact, ParameterFact
+from undertow.record.names import module_names, named_parameters
 
 
 def describe(model: nn.Module) -> Description:

@@ -12,12 +12,12 @@ from torch.autograd.graph import Node
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_leaves
 
+from undertow.foundation.calls import Calls
 from undertow.native import Panel
 from undertow.probe.following.plan import Plan, PlannedCall, PlannedModule
 from undertow.probe.following.returning import Returning
 from undertow.probe.following.script import counts
 from undertow.probe.tracing.inputs import Inputs
-from undertow.probe.tracing.mode import Calls
 from undertow.probe.tracing.slopes import Measured, Slopes
 from undertow.probe.tracing.trace import Guard
 

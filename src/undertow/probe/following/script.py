@@ -13,10 +13,10 @@ from torch.overrides import handle_torch_function
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import applied
+from undertow.foundation.calls import seeing
 from undertow.probe.tracing.entries import Edge
-from undertow.probe.tracing.mode import seeing
-from undertow.probe.tracing.operations import PLUMBING, operation_name
 from undertow.probe.tracing.trace import Guard, Operation, Trace
+from undertow.record.operations import PLUMBING, operation_name
 
 Fixed = tuple[tuple[int | str, nn.Parameter], ...]
 

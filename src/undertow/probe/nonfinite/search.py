@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from undertow.native import statistics
 from undertow.probe.tracing.entries import merged
-from undertow.probe.tracing.operations import operation_name
 from undertow.probe.tracing.trace import Trace
 from undertow.record import Reading
+from undertow.record.operations import operation_name
 
 Value = Literal["nan", "inf"]
 

@@ -19,7 +19,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from undertow.probe.names import named_parameters
 from undertow.probe.sharing.exchange import Exchange, RanksApart
 from undertow.probe.sharing.sharding import Layout, layout, local, reduced_later
 from undertow.probe.sharing.tally import SnapshotMessage, agreed, step_message, with_ranks
@@ -27,6 +26,7 @@ from undertow.probe.sharing.unreduced import Unreduced
 from undertow.probe.stepping.budget import FIRST
 from undertow.probe.stepping.gradients import Gradients
 from undertow.record import NotObserved, Recording, Snapshot, StepReading
+from undertow.record.names import named_parameters
 
 ALARMED = 2
 """After the first gradient that is not finite, this many steps are measured whole."""

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from undertow.probe.names import named_parameters
+from undertow.record.names import named_parameters
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from undertow.probe.names import named_parameters
 from undertow.probe.sharing.sharding import is_dtensor
 from undertow.probe.stepping.clock import parameters
+from undertow.record.names import named_parameters
 
 SMALL = 1 << 12
 """Values of a parameter that are looked at in no time."""

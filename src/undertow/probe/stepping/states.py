@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from undertow.probe.names import module_names
 from undertow.probe.stepping.clock import parameters
 from undertow.probe.stepping.gradients import Gradients
 from undertow.record import NotObserved, ParameterState, Recording
+from undertow.record.names import module_names
 from undertow.record.state import Status
 
 

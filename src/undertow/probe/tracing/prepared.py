@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
 from undertow.probe.tracing.entries import Edge
-from undertow.probe.tracing.operations import NORMALISATION, WEIGHTS, is_weight
+from undertow.record.operations import NORMALISATION, WEIGHTS, is_weight
 
 
 class Prepared:

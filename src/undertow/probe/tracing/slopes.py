@@ -12,8 +12,8 @@ from undertow.activations import Activation, Pointwise, Traits, applied, recogni
 from undertow.activations.evaluate import numbers
 from undertow.native.slopes import SlopeStatistics, slope_statistics, statistics_of_slopes, takes
 from undertow.probe.sharing.sharding import local
-from undertow.probe.tracing.operations import operation_name
 from undertow.record import Slope
+from undertow.record.operations import operation_name
 
 FLAT = 0.05
 """A slope below 5 % of the steepest counts as flat: there a unit learns twenty times slower than at its best."""

@@ -15,16 +15,16 @@ from torch.utils._pytree import tree_leaves
 
 from undertow.activations import Activation, applied, recognise
 from undertow.foundation import Effect
+from undertow.foundation.calls import seeing
 from undertow.native import statistics
-from undertow.probe.names import module_names, own_class
 from undertow.probe.tracing.entries import Edge, merged
 from undertow.probe.tracing.inputs import Inputs
-from undertow.probe.tracing.mode import seeing
-from undertow.probe.tracing.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
 from undertow.probe.tracing.prepared import Prepared
 from undertow.probe.tracing.slopes import Measured, Slopes
 from undertow.probe.tracing.spelled import CASTS, Spelled, Spelling, Step
 from undertow.record import NotObserved, Reading, Site, Slope
+from undertow.record.names import module_names, own_class
+from undertow.record.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
 
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
 
