@@ -1,0 +1,82 @@
+"""Activation functions, unit by unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from undertow.activations import Pointwise, recognise_call
+from undertow.theory.joint import joint
+from undertow.theory.laws.base import Call, Law, is_signal
+from undertow.theory.moments import Moments, moments_at
+from undertow.theory.signal import Delta, Pairs, Signal
+
+SMALLEST = 1e-300
+"""A variance of 0 is a tensor of one value; quadrature needs a positive one."""
+
+
+@dataclass(frozen=True)
+class Activate(Law):
+    """y = f(x) for x ~ N(m, v):  E[y²] = E[f(x)²],  E[δx²] = E[f′(x)²] E[δy²]."""
+
+    activation: Pointwise = field(kw_only=True)
+    effect = "activation"
+
+    @classmethod
+    def read(cls, call: Call) -> Law | None:
+        if not call.args or not is_signal(call.args[0]):
+            return None
+        x = torch.empty(call.given[call.args[0].index], device="meta")
+        found = recognise_call(call.function.__name__, (x, *call.args[1:]), call.kwargs)
+        return cls(call.shape, activation=found) if isinstance(found, Pointwise) else None
+
+    def forward(self, *inputs: Signal) -> Signal:
+        (x,) = inputs
+        m = self._moments(x)
+        square, mean = _shaped(m.E_f2, x.square), _shaped(m.E_f, x.square)
+        spread = x.spread  # how far a change of E[x²] reaches E[y²] is chi-parallel's part; 1 for ReLU
+        return replace(x, square=square, mean=mean, pairs=self._pairs(x), normal=False, spread=spread)
+
+    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
+        (x,) = inputs
+        m = self._moments(x)
+        slope = _shaped(m.E_df2, x.square)
+        fourth, second = float(_shaped(m.E_df4, x.square).mean()), float(slope.mean())
+        uneven = fourth / second**2 if second > 0 else 1.0
+        units = x.layout.count("F") * math.prod(x.layout.positions)
+        passed = delta.scaled(slope, spread=3 * (uneven - 1) / units)
+        if delta.pairs == Pairs():
+            return (passed,)
+        products = (self._slopes(x, c) for c in x.pairs)
+        return (replace(passed, pairs=Pairs(*(p * s for p, s in zip(delta.pairs, products, strict=True)))),)
+
+    def flags(self, *inputs: Signal) -> tuple[str, ...]:
+        return () if inputs[0].normal else ("not_normal",)
+
+    # ------------------------------------------------------------ moments
+
+    def _moments(self, x: Signal) -> Moments:
+        variance = (x.square - x.mean.square()).clamp(min=SMALLEST)
+        return moments_at(self.activation, variance.numpy().ravel(), x.mean.expand_as(variance).numpy().ravel())
+
+    def _pairs(self, x: Signal) -> Pairs:
+        """E[f(u) f(v)] of two places, at the mean size of all places."""
+        q, mean = float(x.square.mean()), float(x.mean.mean())
+        if not 0 < q < math.inf:
+            return Pairs()
+        return Pairs(*(joint(self.activation, q, _correlation(p, q, mean)).E_ff for p in x.pairs))
+
+    def _slopes(self, x: Signal, product: float) -> float:
+        q = float(x.square.mean())
+        return joint(self.activation, q, _correlation(product, q, 0.0)).E_dfdf if 0 < q < math.inf else 0.0
+
+
+def _correlation(product: float, square: float, mean: float) -> float:
+    return max(-1.0, min(1.0, (product - mean**2) / (square - mean**2))) if square > mean**2 else 0.0
+
+
+def _shaped(values: object, like: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float64).reshape(like.shape)

@@ -1,0 +1,89 @@
+"""Sums of signals: residual connections, position embeddings, biases by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
+from undertow.theory.signal import ALIKE, Delta, Layout, Pairs, Signal
+
+
+@law("add", "radd", "iadd", "sub", "rsub", "isub")
+@dataclass(frozen=True)
+class Add(Law):
+    """y = x1 + x2, with weights of its own in each:  E[y²] = E[x1²] + E[x2²] + 2 E[x1] E[x2];  δ goes to both."""
+
+    constant: float = 0.0
+    """E[c²] of a constant that is added."""
+    effect = "branching"
+
+    @classmethod
+    def read(cls, call: Call) -> Law | None:
+        one, other = call.argument(0, "input"), call.argument(1, "other")
+        constants = [c for c in (one, other) if not is_signal(c)]
+        if "alpha" in call.kwargs or any(not isinstance(c, int | float | Tensor) for c in constants):
+            return None
+        return cls(call.shape, sum(map(_square, constants)))
+
+    def forward(self, *inputs: Signal) -> Signal:
+        x = max(inputs, key=lambda s: len(s.layout.shape))
+        square, mean, pairs = x.square * 0 + self.constant, x.mean * 0, ALIKE.times(self.constant)
+        for other in inputs:
+            square = square + other.square + 2 * mean * other.mean
+            mean = mean + other.mean
+            pairs = pairs.plus(other.pairs)
+        total = float(square.mean())
+        spread = sum(s.spread * (float(s.square.mean()) / total) ** 2 for s in inputs) if total else 0.0
+        return replace(
+            x,
+            layout=Layout(self.shape, x.layout.roles),
+            square=square,
+            mean=mean,
+            pairs=Pairs(*pairs),
+            normal=any(s.normal for s in inputs),
+            spread=spread,
+        )
+
+    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
+        return tuple(delta for _ in inputs)
+
+
+@law("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
+@dataclass(frozen=True)
+class Scale(Law):
+    """y = c x for a number or a learnt scale c:  both sizes change by E[c²]."""
+
+    factor: float = 1.0
+    """E[c²]"""
+    effect = "other"
+
+    @classmethod
+    def read(cls, call: Call) -> Law | None:
+        if call.operation == "neg":
+            return cls(call.shape)
+        one, other = call.argument(0, "input"), call.argument(1, "other")
+        if is_signal(one) and is_signal(other):
+            return None
+        divides = call.operation.endswith(("div", "truediv"))
+        if divides and not is_signal(one):
+            return None
+        c = other if is_signal(one) else one
+        if not isinstance(c, int | float | Tensor):
+            return None
+        c = torch.as_tensor(c, dtype=torch.float64) if not isinstance(c, Tensor) else c.detach().double()
+        return cls(call.shape, mean_square(1 / c if divides else c))
+
+    def forward(self, *inputs: Signal) -> Signal:
+        (x,) = inputs
+        return replace(x.scaled(self.factor), layout=Layout(self.shape, x.layout.roles))
+
+    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
+        return (delta.scaled(self.factor),)
+
+
+def _square(c: Any) -> float:
+    return mean_square(c) if isinstance(c, Tensor) else float(c) ** 2

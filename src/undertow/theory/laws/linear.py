@@ -1,0 +1,64 @@
+"""Affine maps of the units: torch's linear, addmm, and matmul with a weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
+from undertow.theory.signal import ALIKE, Delta, Layout, Pairs, Signal
+
+
+@law("linear", "matmul", "mm", "addmm")
+@dataclass(frozen=True)
+class Linear(Law):
+    """y = W x + b:  E[y²] = n_in E[w²] E[x²] + E[b²],  E[δx²] = n_out E[w²] E[δy²].
+
+    He, Zhang, Ren, Sun (2015), arXiv:1502.01852; Poole et al. (2016), arXiv:1606.05340.
+    """
+
+    fan_in: int
+    fan_out: int
+    weight: float
+    """E[w²]"""
+    bias: float = 0.0
+    """E[b²]"""
+    effect = "weights"
+
+    @classmethod
+    def read(cls, call: Call) -> Law | None:
+        if call.operation == "linear":
+            x, weight, bias = call.argument(0, "input"), call.argument(1, "weight"), call.argument(2, "bias")
+        elif call.operation == "addmm":
+            bias, x, weight = call.argument(0, "input"), call.argument(1, "mat1"), call.argument(2, "mat2")
+        else:
+            bias, x, weight = None, call.argument(0, "input"), call.argument(1, "other")
+        if not is_signal(x) or not isinstance(weight, Tensor) or weight.ndim != 2 or is_signal(bias):
+            return None
+        return cls(call.shape, call.given[x.index][-1], call.shape[-1], mean_square(weight), mean_square(bias))
+
+    @property
+    def forward_factor(self) -> float:
+        return self.fan_in * self.weight
+
+    @property
+    def backward_factor(self) -> float:
+        return self.fan_out * self.weight
+
+    def forward(self, *inputs: Signal) -> Signal:
+        (x,) = inputs
+        square = x.square * self.forward_factor + self.bias
+        pairs = x.pairs.times(self.forward_factor).plus(ALIKE.times(self.bias))
+        return replace(
+            x,
+            layout=Layout(self.shape, x.layout.roles),
+            square=square,
+            mean=square * 0,
+            pairs=Pairs(*pairs),
+            normal=True,
+            spread=x.spread + 2 / self.fan_out,
+        )
+
+    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
+        return (delta.scaled(self.backward_factor, spread=2 / self.fan_in),)

@@ -1,0 +1,50 @@
+"""Carries the moments of the signal forward through a blueprint, and those of the backward value back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from undertow.theory.blueprint import Blueprint
+from undertow.theory.signal import Delta, Pairs, Signal
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Per node of a blueprint, the signal, the backward value (None where none comes back), and why to doubt them."""
+
+    signals: tuple[Signal, ...]
+    deltas: tuple[Delta | None, ...]
+    flags: tuple[tuple[str, ...], ...]
+
+
+def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
+    """The flow for a backward value of this rms at the blueprint's first output."""
+    signals: list[Signal] = []
+    flags: list[tuple[str, ...]] = []
+    for node in blueprint.nodes:
+        inputs = [signals[i] for i in node.inputs]
+        signals.append(node.law.forward(*inputs))
+        flags.append(node.law.flags(*inputs))
+    deltas: list[Delta | None] = [None] * len(signals)
+    last = blueprint.outputs[0]
+    deltas[last] = Delta(torch.full_like(signals[last].square, cotangent**2))
+    for index in range(last, -1, -1):
+        delta, node = deltas[index], blueprint.nodes[index]
+        if delta is None:
+            continue
+        handed = node.law.backward(delta, signals[index], *(signals[i] for i in node.inputs))
+        for source, share in zip(node.inputs, handed, strict=True):
+            if share is not None:
+                deltas[source] = share if (so_far := deltas[source]) is None else joined(so_far, share)
+    return Flow(tuple(signals), tuple(deltas), tuple(flags))
+
+
+def joined(one: Delta, other: Delta) -> Delta:
+    """The sum of what two readers of a tensor hand back, which come through different weights."""
+    square = one.square + other.square
+    total = float(square.mean())
+    parts = ((float(d.square.mean()), d.spread) for d in (one, other))
+    spread = sum(spread * (size / total) ** 2 for size, spread in parts) if total else 0.0
+    return Delta(square, Pairs(*one.pairs.plus(other.pairs)), spread)

@@ -1,0 +1,246 @@
+"""Reads a real model: one forward pass on tensors without values, each operation turned into the law that it follows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._pytree import tree_leaves, tree_map
+
+from undertow.activations import Pointwise, applied, recognise
+from undertow.foundation import InputError, ModelError
+from undertow.foundation.calls import seeing
+from undertow.record.names import own_class
+from undertow.record.operations import PLUMBING, effect_of, operation_name
+from undertow.record.stack import Stack
+from undertow.theory.blueprint import Blueprint
+from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, law_of
+from undertow.theory.signal import measured
+
+TABLES = {"embedding", "embedding_bag"}
+MOVES = PLUMBING | {"getitem", "chunk", "split", "select", "narrow", "unbind", "expand", "tensor_split", "index_select"}
+"""Operations that have no site in a ledger: each value of theirs is a value of their input."""
+
+
+def read(model: nn.Module, inputs: Any) -> Blueprint:
+    """The blueprint of a model for this input: a tensor, a tuple of arguments or a dict of keyword arguments.
+
+    The forward pass runs in training mode on tensors that have a shape and no values (a model of any width costs the
+    same), and on the real input where its course depends on values.  Weights, buffers, modes and the random state
+    are afterwards what they were.
+
+    Raises
+    ------
+    ModelError
+        The model's weights are not there yet (lazy modules), or its forward pass fails.
+    InputError
+        The input holds no tensor, or the output does not depend on it.
+    """
+    args, kwargs = _arguments(inputs)
+    if not any(isinstance(t, Tensor) for t in tree_leaves((args, kwargs))):
+        raise InputError(f"an input of {type(inputs).__name__} without a tensor", "a batch", "forecast(model, x)")
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise ModelError("a model with lazy modules", "weights, which a first batch makes", "model(batch) first")
+    with _as_in_training(model), torch.no_grad():
+        try:
+            return _Reader(model, FakeTensorMode(allow_non_fake_inputs=True)).read(args, kwargs)
+        except Exception:  # control flow that depends on values, an operation that knows no shapes only
+            with _unchanged(model):
+                return _on_values(model, args, kwargs)
+
+
+def _on_values(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blueprint:
+    try:
+        return _Reader(model, None).read(args, kwargs)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(t.shape)) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
+        got = f"{type(error).__name__} in the forward pass with an input of shape {shapes}: {error}"
+        raise ModelError(got, "a model that takes this input", "model(input)") from error
+
+
+class _Reader:
+    """One forward pass."""
+
+    def __init__(self, model: nn.Module, fake: FakeTensorMode | None) -> None:
+        self.model, self.fake = model, fake
+        self.stack = Stack(model)
+        self.blueprint = Blueprint(type(model).__name__, parameters=sum(p.numel() for p in model.parameters()))
+        self.made: dict[int, int] = {}
+        self.kept: list[Tensor] = []
+        self.own = {id(t) for t in (*model.parameters(), *model.buffers())}
+        self.inputs: dict[int, Tensor] = {}
+        self.closed: list[nn.Module] = []
+        """A module that one law covers, while it runs."""
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blueprint:
+        args, kwargs = tree_map(self._given, (args, kwargs))
+        with self.fake or contextlib.nullcontext(), seeing(self.call, self.enter, self.leave):
+            output = self.model(*args, **kwargs)
+        found = [self.made[id(t)] for t in tree_leaves(output) if isinstance(t, Tensor) and id(t) in self.made]
+        if not found:
+            raise InputError("a model whose output does not depend on its input", "one that does", "forecast(model, x)")
+        self.blueprint.outputs = found
+        self._settle_inputs()
+        return self.blueprint
+
+    # ------------------------------------------------------------ tensors
+
+    def _given(self, value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        made = self.fake.from_tensor(value.detach()) if self.fake else value.detach().clone()
+        index = self.blueprint.add(Given(tuple(value.shape), signal=measured(value, _roles_of_input(value, ""))))
+        self.inputs[index] = value
+        self._note(made, index)
+        return made
+
+    def _note(self, tensor: Tensor, index: int) -> None:
+        self.made[id(tensor)] = index
+        self.kept.append(tensor)
+
+    def _settle_inputs(self) -> None:
+        """What an input's axes mean is known from what reads it first."""
+        readers = self.blueprint.readers()
+        for index, value in self.inputs.items():
+            first = next((self.blueprint.nodes[i].law for i in readers[index]), None)
+            roles = _roles_of_input(value, type(first).__name__ if first else "")
+            law = Given(tuple(value.shape), signal=measured(value, roles))
+            self.blueprint.nodes[index] = self.blueprint.nodes[index]._replace(law=law)
+
+    # ------------------------------------------------------------ modules
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self.stack.enter(module)
+        whole = not own_class(module).__module__.startswith("torch.nn")
+        if whole and not self.closed and self._of_module(module, args, None) is not None:
+            self.closed.append(module)
+
+    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        frame = self.stack.leave(module)
+        if not self.closed or self.closed[-1] is not module:
+            return
+        self.closed.pop()
+        if isinstance(output, Tensor) and frame is not None:
+            law = self._of_module(module, args, output)
+            assert law is not None
+            name = own_class(module).__name__.lower()
+            site = self.stack.functional(name, law.effect)
+            if frame.held:
+                site = type(site)(frame.path, name, frame.call, law.effect)
+            sources = [self.made[id(a)] for a in args if isinstance(a, Tensor) and id(a) in self.made]
+            self._note(output, self.blueprint.add(law, *sources[:1], site=site))
+
+    def _of_module(self, module: nn.Module, args: tuple[Any, ...], output: Tensor | None) -> Law | None:
+        """The law of a whole module of the user's own, given one signal."""
+        if not args or not isinstance(args[0], Tensor) or id(args[0]) not in self.made:
+            return None
+        shape = tuple((args[0] if output is None else output).shape)
+        with unset_fake_temporarily():
+            found = recognise(module)
+            if isinstance(found, Pointwise):
+                return Activate(shape, activation=found)
+            call = Call("", module, (Slot(0),), {}, (tuple(args[0].shape),), shape)
+            return next((law for ask in WHOLE if (law := ask(module, args, call)) is not None), None)
+
+    # ------------------------------------------------------------ operations
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.closed:
+            return function(*args, **kwargs)
+        name = args[1].name if function is applied else operation_name(function)
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        if any(id(t) in self.made for t in leaves):
+            return self._follow(name, function, args, kwargs)
+        if self.fake is None or any(isinstance(t, FakeTensor) for t in leaves) or self._writes_own(function, args):
+            output = function(*args, **kwargs)
+        else:
+            with unset_fake_temporarily():
+                output = function(*args, **kwargs)
+        return self._looked_up(name, output) if name in TABLES else output
+
+    def _writes_own(self, function: Any, args: tuple[Any, ...]) -> bool:
+        """Whether a call in place would change the model: it is made without values then."""
+        name = getattr(function, "__name__", "")
+        in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__setitem__", "__imul__")
+        return in_place and bool(args) and id(args[0]) in self.own
+
+    def _looked_up(self, name: str, output: Tensor) -> Tensor:
+        """Rows of a table: from here on a signal."""
+        roles = "S" + "P" * (output.ndim - 2) + "F"
+        with unset_fake_temporarily():
+            law = Embedding(tuple(output.shape), signal=measured(output, roles))
+        made = self.fake.from_tensor(output.detach()) if self.fake else output
+        self._note(made, self.blueprint.add(law, site=self.stack.site(name, "weights")))
+        return made
+
+    def _follow(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        sources: list[int] = []
+        shapes: list[tuple[int, ...]] = []
+
+        def slot(value: Any) -> Any:
+            if not isinstance(value, Tensor) or id(value) not in self.made:
+                return value
+            sources.append(self.made[id(value)])
+            shapes.append(tuple(value.shape))
+            return Slot(len(sources) - 1)
+
+        slotted, slotted_kwargs = tree_map(slot, (args, kwargs))
+        output = function(*args, **kwargs)
+        tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point()]
+        for place, tensor in enumerate(tensors):
+            call = Call(name, function, slotted, slotted_kwargs, tuple(shapes), tuple(tensor.shape), place)
+            with unset_fake_temporarily():
+                law = Activate.read(call) or law_of(call) or Bridged.read(call)
+            effect = law.effect if law.effect != "other" else effect_of(name, args)
+            site = None if name in MOVES else self.stack.site(name, effect)
+            self._note(tensor, self.blueprint.add(law, *sources, site=site))
+        return output
+
+
+def _roles_of_input(value: Tensor, first: str) -> str:
+    """Samples first, units last; after samples where a convolution reads it, or where it has four axes and more."""
+    if value.ndim == 0:
+        return ""
+    if value.ndim == 1:
+        return "F"
+    if value.ndim > 3 or "Conv" in first:
+        return "SF" + "P" * (value.ndim - 2)
+    return "S" + "P" * (value.ndim - 2) + "F"
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, dict):
+        return (), dict(inputs)
+    if hasattr(inputs, "keys") and hasattr(inputs, "data"):  # a BatchEncoding of transformers
+        return (), dict(inputs)
+    return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
+
+
+@contextlib.contextmanager
+def _as_in_training(model: nn.Module) -> Iterator[None]:
+    """Modules that the user froze by themselves stay so; a model in evaluation mode is forecast as it will train."""
+    modes = [] if model.training else [(m, m.training) for m in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = True
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)

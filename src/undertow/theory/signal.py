@@ -1,0 +1,134 @@
+"""What theory knows of a tensor: second moments over the units of a wide layer, per position and group of samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+GROUPS = 8
+"""Samples are told apart by size in so many groups: a saturating activation treats small and large ones differently."""
+
+
+class Layout(NamedTuple):
+    """A tensor's shape, and per axis whether it counts samples (S), positions (P: tokens, pixels, steps) or units (F).
+
+    A convolution's output is `SFPP`, a transformer's `SPF`, heads apart `SFPF`.
+    """
+
+    shape: tuple[int, ...]
+    roles: str
+
+    def count(self, role: str) -> int:
+        return math.prod(n for n, r in zip(self.shape, self.roles, strict=True) if r == role)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return tuple(n for n, r in zip(self.shape, self.roles, strict=True) if r == "P")
+
+
+class Pairs(NamedTuple):
+    """Mean products E[x y] of one unit at two places, over all pairs of them; of x alone, `Signal.square`."""
+
+    samples: float = 0.0
+    """Of two samples at the same position."""
+    positions: float = 0.0
+    """Of two positions in the same sample."""
+    both: float = 0.0
+    """Of two samples at two positions."""
+
+    def times(self, factor: float) -> Pairs:
+        return Pairs(*(factor * p for p in self))
+
+    def plus(self, other: Pairs) -> Pairs:
+        return Pairs(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+ALIKE = Pairs(1.0, 1.0, 1.0)
+"""The same number everywhere."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Moments of a tensor x in the forward pass, over units, float64, each of shape (groups, *positions).
+
+    An axis of the moments may have length 1 where all its places are alike.
+    """
+
+    layout: Layout
+    square: Tensor
+    """E[x²]"""
+    mean: Tensor
+    """E[x]; 0 for a layer's sums, whose weights have no preferred sign."""
+    pairs: Pairs = Pairs()
+    normal: bool = True
+    """Whether x is normally distributed over the units: a sum of many products, not the output of an activation."""
+    spread: float = 0.0
+    """Variance of ln E[x²] over random initialisations of layers of finite width."""
+
+    @property
+    def rms(self) -> float:
+        return float(self.square.mean().sqrt())
+
+    def scaled(self, factor: float | Tensor) -> Signal:
+        """Of the tensor times √factor."""
+        size = float(factor) if isinstance(factor, float | int) else float(factor.mean())
+        root = factor**0.5
+        return replace(self, square=self.square * factor, mean=self.mean * root, pairs=self.pairs.times(size))
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Moments of the backward value δ = ∂L/∂x of a tensor x, shaped as the tensor's `Signal`."""
+
+    square: Tensor
+    """E[δ²]"""
+    pairs: Pairs = Pairs()
+    spread: float = 0.0
+    """Variance of ln E[δ²] over random initialisations of layers of finite width."""
+
+    @property
+    def rms(self) -> float:
+        return float(self.square.mean().sqrt())
+
+    def scaled(self, factor: float | Tensor, spread: float = 0.0) -> Delta:
+        """Of δ times √factor, with what a layer of finite width adds to the spread."""
+        size = float(factor) if isinstance(factor, float | int) else float(factor.mean())
+        return Delta(self.square * factor, self.pairs.times(size), self.spread + spread)
+
+
+def measured(x: Tensor, roles: str) -> Signal:
+    """The moments of a real tensor: the model's input, or an embedding of real tokens."""
+    layout = Layout(tuple(x.shape), roles)
+    order = sorted(range(x.ndim), key=lambda axis: "SPF".index(roles[axis]))
+    values = x.detach().double().permute(order)
+    samples, units = layout.count("S"), layout.count("F")
+    values = values.reshape(samples, *layout.positions, units)
+    sizes = values.square().mean(-1)
+    by_size = sizes.reshape(samples, -1).mean(1).argsort()
+    groups = by_size.tensor_split(min(GROUPS, samples))
+    square = torch.stack([sizes[g].mean(0) for g in groups])
+    mean = torch.stack([values[g].mean(-1).mean(0) for g in groups])
+    return Signal(layout, square, mean, _pairs(values.reshape(samples, -1, units)))
+
+
+def _pairs(values: Tensor) -> Pairs:
+    """Of (samples, positions, units)."""
+    samples, positions, units = values.shape
+    itself = float(values.square().sum()) / units
+    same_position = float(values.sum(0).square().sum()) / units
+    same_sample = float(values.sum(1).square().sum()) / units
+    everything = float(values.sum((0, 1)).square().sum()) / units
+    n, p = samples, positions
+
+    def over(total: float, pairs: int) -> float:
+        return total / pairs if pairs else 0.0
+
+    return Pairs(
+        over(same_position - itself, n * (n - 1) * p),
+        over(same_sample - itself, n * p * (p - 1)),
+        over(everything - same_position - same_sample + itself, n * (n - 1) * p * (p - 1)),
+    )
