@@ -1,4 +1,4 @@
-"""Reads a real model: one forward pass on tensors without values, each operation turned into the law that it follows."""
+"""Reads a real model: one forward pass on tensors without values; each operation becomes the law that it follows."""
 
 from __future__ import annotations
 

@@ -47,6 +47,8 @@ class Pairs(NamedTuple):
         return Pairs(*(a + b for a, b in zip(self, other, strict=True)))
 
 
+NONE = Pairs()
+"""Two places have nothing in common."""
 ALIKE = Pairs(1.0, 1.0, 1.0)
 """The same number everywhere."""
 
@@ -63,7 +65,7 @@ class Signal:
     """E[x²]"""
     mean: Tensor
     """E[x]; 0 for a layer's sums, whose weights have no preferred sign."""
-    pairs: Pairs = Pairs()
+    pairs: Pairs = NONE
     normal: bool = True
     """Whether x is normally distributed over the units: a sum of many products, not the output of an activation."""
     spread: float = 0.0
@@ -86,7 +88,7 @@ class Delta:
 
     square: Tensor
     """E[δ²]"""
-    pairs: Pairs = Pairs()
+    pairs: Pairs = NONE
     spread: float = 0.0
     """Variance of ln E[δ²] over random initialisations of layers of finite width."""
 
