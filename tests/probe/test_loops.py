@@ -143,6 +143,19 @@ def test_a_clip_after_the_step_is_told(none: bool) -> None:
     assert not any(s.changed_late for s in train(late=False))
 
 
+def test_zeros_and_sums_of_many_steps_are_no_late_change() -> None:
+    """Between two measured steps a gradient that stays in its place is written to again and again."""
+    model = net()
+    optimizer = SGD(model.parameters(), 0.1)
+    with watch(model, optimizer, budget=0.0) as run:
+        for x, y in batches(20):
+            optimizer.zero_grad(set_to_none=False)
+            loss_of(model, x, y).backward()
+            optimizer.step()
+    assert run.recording.steps_measured < 15
+    assert not any(s.changed_late for s in run.recording.steps)
+
+
 # ------------------------------------------------------------ loss scaling
 
 

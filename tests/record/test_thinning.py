@@ -93,6 +93,19 @@ def test_steps_and_losses_are_bounded_and_keep_the_envelope(monkeypatch):
     assert recording.steps_seen == len(norms)
 
 
+def test_what_was_let_go_is_counted(monkeypatch):
+    monkeypatch.setattr("undertow.record.recording.MOST_READINGS", 256)
+    recording = Recording()
+    for number in range(3_000):
+        skipped = number % 5 == 0
+        for optimizer in range(2):  # two readings of one step
+            recording.add(StepReading(number, 1.0, 0.1, optimizer, skipped=skipped, carried=number < 2_000))
+    recording.unread_steps = 7
+    assert recording.thinned_steps > 2_500
+    assert (recording.steps_read, recording.steps_seen) == (3_000, 3_007)
+    assert [recording.marked(m) for m in ("skipped", "carried", "changed_late")] == [600, 2_000, 0]
+
+
 def test_thinning_keeps_of_each_line_the_first_last_least_greatest_and_strange():
     readings = [step(n, float(n % 7), skipped=n in (10, 11)) for n in range(32)] + [step(n) for n in range(32, 43)]
     kept = thin_readings(readings, lambda s: s.gradient_norm, lambda s: s.optimizer, lambda s: s.skipped)

@@ -76,7 +76,7 @@ def test_every_stage_has_its_line(recording: Recording) -> None:
     assert found["skipped"].startswith("1 of 25 steps updated nothing, the last one at step 7.")
     assert found["accumulation"].startswith("4 backward passes a step")
     assert found["loss scale"].startswith("1 in the first step, 1.68×10⁷ in the last")
-    assert found["clipped too late"].startswith("In 1 of 25 steps")
+    assert found["clipped too late"].startswith("After 1 of 5 measured steps")
     assert found["carried over"].startswith("In 1 of 25 steps")
     assert found["ranks"].startswith("2: backward values are those of rank 0")
     assert found["parameters"] == "1 frozen. 1 never received a gradient. Tied: first.weight = last.weight."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -61,6 +61,10 @@ class StepReading:
     def clip_ratio(self) -> float:
         """What clipping left of the norm, 1 where nothing was clipped."""
         return self.gradient_norm / self.unclipped_norm if self.unclipped_norm else 1.0
+
+
+MARKS = ("skipped", "carried", "changed_late")
+"""What a step may have in its readings, and is counted over the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,9 @@ class Recording:
     name: str = "model"
     """Of the observed model, where a run has several."""
     thinned_steps: int = 0
-    """Readings in `steps` that were let go."""
+    """Steps whose readings in `steps` were all let go."""
+    thinned_marks: Mapping[str, int] = field(default_factory=dict)
+    """Of these, how many had each of the `MARKS`."""
     thinned_snapshots: int = 0
     unread_steps: int = 0
     """Steps without a reading: to read the gradients of each would have cost more than was allowed."""
@@ -211,7 +217,9 @@ class Recording:
 
     def _thin_steps(self) -> None:
         kept = thin_readings(self.steps, lambda s: s.gradient_norm, lambda s: s.optimizer, lambda s: s.skipped)
-        self.thinned_steps += len(self.steps) - len(kept)
+        self.thinned_steps += _steps(self.steps) - _steps(kept)
+        gone = {mark: _steps(self.steps, mark) - _steps(kept, mark) for mark in MARKS}
+        self.thinned_marks = {mark: self.thinned_marks.get(mark, 0) + count for mark, count in gone.items()}
         self.steps = kept
 
     def _thin_snapshots(self) -> None:
@@ -221,8 +229,17 @@ class Recording:
 
     @property
     def steps_seen(self) -> int:
-        """Steps of all optimizers."""
-        return len(self.steps) + self.thinned_steps + self.unread_steps
+        """Steps; those of several optimizers without a pass between them are one."""
+        return self.steps_read + self.unread_steps
+
+    @property
+    def steps_read(self) -> int:
+        """Steps whose gradients were read."""
+        return _steps(self.steps) + self.thinned_steps
+
+    def marked(self, mark: str) -> int:
+        """How many of the steps that were read had this one of the `MARKS`."""
+        return _steps(self.steps, mark) + self.thinned_marks.get(mark, 0)
 
     @property
     def steps_measured(self) -> int:
@@ -247,6 +264,11 @@ class Recording:
         """The snapshots of the last half of the run, at least the last one."""
         half = self.last_step / 2
         return [s for s in self.snapshots if s.step >= half] or self.snapshots[-1:]
+
+
+def _steps(readings: Iterable[StepReading], mark: str = "") -> int:
+    """The number of steps, of those with a mark where one is asked for."""
+    return len({r.step for r in readings if not mark or getattr(r, mark)})
 
 
 Event = StepReading | Snapshot | LossReading | Origin | NotObserved | ParameterState

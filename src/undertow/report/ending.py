@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from undertow.diagnosis import Diagnosis, judge
 from undertow.foundation import NothingObservedError, current_language, say
 from undertow.foundation.numbers import share
-from undertow.record import NotObserved, Recording
+from undertow.record import LossReading, NotObserved, Recording
 from undertow.report import document as tree
 from undertow.report.compose import finding_blocks
 from undertow.report.document import Block, Document
@@ -54,17 +55,27 @@ def _model(recording: Recording, diagnosis: Diagnosis | None, budget: float | No
 
 
 def _seen(recording: Recording, budget: float | None) -> str:
-    steps = len({reading.step for reading in recording.steps}) + recording.thinned_steps + recording.unread_steps
-    measured = len(recording.snapshots) + recording.thinned_snapshots
     names = [say("run.unknown_optimizer") if name == "unknown" else name for name in recording.optimizers]
-    parts = [say("run.seen", steps=steps, measured=measured, optimizers=", ".join(dict.fromkeys(names)))]
+    counts = {"steps": recording.steps_seen, "measured": recording.steps_measured}
+    parts = [say("run.seen", **counts, optimizers=", ".join(dict.fromkeys(names)))]
     if recording.losses:
-        parts.append(say("run.loss", first=recording.losses[0].value, last=recording.losses[-1].value))
+        parts.append(_losses(recording.losses))
     if recording.overhead is not None:
         parts.append(say("report.overhead", share=share(recording.overhead, 1)))
         if budget is not None and recording.overhead > budget:
             parts.append(say("run.short", budget=share(budget)))
     return " ".join(parts)
+
+
+def _losses(losses: Sequence[LossReading]) -> str:
+    """From the first to the last; a loss that does not come back from NaN or Inf, since when."""
+    first, last = losses[0].value, losses[-1].value
+    if math.isfinite(last):
+        return say("run.loss.changed", first=first, last=last)
+    sound = max((i for i, reading in enumerate(losses) if math.isfinite(reading.value)), default=None)
+    if sound is None:
+        return say("run.loss.never", first=first)
+    return say("run.loss.broken", first=first, sound=losses[sound].value, last=last, step=losses[sound + 1].step)
 
 
 def _notes(notes: Iterable[NotObserved]) -> list[str]:

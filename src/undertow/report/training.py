@@ -10,6 +10,7 @@ from typing import Any
 from undertow.foundation import say
 from undertow.foundation.numbers import share, written
 from undertow.record import Recording, Snapshot, StepReading
+from undertow.record.recording import MARKS
 from undertow.report.document import Bar, Block, Column, Heading, Number, Row, Table, Text
 
 CLIPPED = 1 - 1e-6
@@ -72,10 +73,9 @@ def _scale(recording: Recording) -> str:
 
 
 def _skipped(recording: Recording) -> str:
-    skipped = [s.step for s in recording.steps if s.skipped]
-    return (
-        say("training.skipped.line", count=len(skipped), of=len(recording.steps), last=skipped[-1]) if skipped else ""
-    )
+    last = max(recording.skipped, default=0)
+    count, of = recording.marked("skipped"), recording.steps_read
+    return say("training.skipped.line", count=count, of=of, last=last) if count else ""
 
 
 def _clipping(recording: Recording) -> str:
@@ -95,13 +95,13 @@ def _digits(value: float) -> int:
 
 
 def _late(recording: Recording) -> str:
-    late = sum(s.changed_late for s in recording.steps)
-    return say("training.late.line", count=late, of=len(recording.steps)) if late else ""
+    late = recording.marked("changed_late")  # seen in the step after a measured one
+    return say("training.late.line", count=late, of=recording.steps_measured) if late else ""
 
 
 def _carried(recording: Recording) -> str:
-    carried = sum(s.carried for s in recording.steps)
-    return say("training.carried.line", count=carried, of=len(recording.steps)) if carried else ""
+    carried = recording.marked("carried")
+    return say("training.carried.line", count=carried, of=recording.steps_read) if carried else ""
 
 
 def _ranks(recording: Recording) -> str:
@@ -227,9 +227,7 @@ def figures_of(recording: Recording) -> dict[str, Any]:
         "loss_scale": steps[-1].loss_scale if steps else 1.0,
         "clipped_share": clipped,
         "clip_ratio": left,
-        "skipped": sum(s.skipped for s in steps),
-        "changed_late": sum(s.changed_late for s in steps),
-        "carried": sum(s.carried for s in steps),
+        **{mark: recording.marked(mark) for mark in MARKS},
         "ranks": last.stage.ranks,
         "eager": any(s.stage.eager for s in recording.snapshots),
         "overhead_later": recording.overhead_later,

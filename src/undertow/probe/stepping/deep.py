@@ -22,7 +22,8 @@ class Parameters(Mapping[str, ParameterReading]):
 
     @cached_property
     def _readings(self) -> dict[str, ParameterReading]:
-        readings, self._read = self._read(), dict  # what was kept to read from can go
+        readings = self._read()
+        self._read = lambda: readings  # what was kept to read from can go; another thread may be in here too
         return readings
 
     def __getitem__(self, name: str) -> ParameterReading:

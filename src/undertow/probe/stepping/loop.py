@@ -82,7 +82,7 @@ class Loop:
         self._searches = 0
         self._usual_passes, self._passes_before = 1, 0
         self._uncounted = False
-        self._marks, self._late, self._weights = Marks(()), Late(()), None
+        self._marks, self._late, self._weights = Marks(()), None, None
         self._received: Received | None = None
         self._next_deep: bool | None = None
         self._before: Iteration | None = None
@@ -132,7 +132,8 @@ class Loop:
             now.end = Gradients(inventory.all, scale_of(self._scaler))
             if inventory.on_host and (self.stepping is not None or unknown):  # no hook tells before the weights change
                 self._look_back(now.end)
-        now.changed_late = now.changed_late or (now.passes == 1 and self._late.changed())
+        if now.passes == 1 and self._late is not None:
+            now.changed_late, self._late = now.changed_late or self._late.changed(), None
         hooked = self.clock.hooked if self.clock else []
         self._marks = Marks({id(p): p for p in (*hooked, *inventory.all[:1], *inventory.all[-1:])}.values())
         if self._only is None and unknown:
@@ -168,7 +169,7 @@ class Loop:
         number = self._number(optimizer)
         if received is not None:
             self.watcher.defer(self.now.number, partial(self._emit, received, number))
-        else:
+        elif len(iteration.stepped) == 1:
             self.watcher.recording.unread_steps += 1
         self._marks.renew()
         if iteration is self.now:
