@@ -1,8 +1,6 @@
 """From measurements to findings."""
 
-from undertow.diagnosis.finding import Diagnosis as Diagnosis
-from undertow.diagnosis.finding import Evidence as Evidence
-from undertow.diagnosis.finding import Finding as Finding
+from undertow.diagnosis.diagnosis import Diagnosis as Diagnosis
 from undertow.diagnosis.judge import judge as judge
 from undertow.diagnosis.rule import RULES as RULES
 from undertow.diagnosis.rule import Rule as Rule
@@ -12,4 +10,6 @@ from undertow.diagnosis.run import examine as examine
 from undertow.diagnosis.run import watch as watch
 from undertow.diagnosis.saved import SavedRun as SavedRun
 from undertow.diagnosis.saved import load as load
+from undertow.foundation import Evidence as Evidence
+from undertow.foundation import Finding as Finding
 from undertow.record import NotObserved as NotObserved

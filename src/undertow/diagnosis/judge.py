@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from undertow.diagnosis.finding import Diagnosis, Finding
+from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.rule import all_rules
-from undertow.foundation import NothingObservedError
+from undertow.foundation import Finding, NothingObservedError
 from undertow.record import Recording
 
 ORDER = {"critical": 0, "warning": 1, "note": 2}

@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from undertow.diagnosis.finding import Finding
-from undertow.foundation import Kind, Registry
+from undertow.foundation import Finding, Kind, Registry
 from undertow.record import Recording
 
 RULES: Registry[Rule] = Registry("rule", "the files of undertow/diagnosis/rules")

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from undertow.diagnosis.finding import Diagnosis
+from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.judge import judge
 from undertow.foundation import InputError
 from undertow.probe import Observer, measure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from undertow.diagnosis.finding import Diagnosis
+from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.judge import judge
 from undertow.foundation import NothingObservedError, UnknownNameError
 from undertow.record import Recording

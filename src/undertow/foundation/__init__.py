@@ -8,6 +8,8 @@ from undertow.foundation.errors import NothingObservedError as NothingObservedEr
 from undertow.foundation.errors import OutputError as OutputError
 from undertow.foundation.errors import UndertowError as UndertowError
 from undertow.foundation.errors import UnknownNameError as UnknownNameError
+from undertow.foundation.finding import Evidence as Evidence
+from undertow.foundation.finding import Finding as Finding
 from undertow.foundation.messages import LANGUAGES as LANGUAGES
 from undertow.foundation.messages import current_language as current_language
 from undertow.foundation.messages import knows as knows

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause
+from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Recording, Snapshot
 
 CURES: dict[Cause, tuple[str, ...]] = {

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.flow import account, exploding_cause, first_weights, flow
 from undertow.diagnosis.rule import Example, Rule, rule
+from undertow.foundation import Evidence, Finding
 from undertow.record import Recording
 
 CURES = {

@@ -9,9 +9,8 @@ from typing import Literal
 
 from undertow.activations import ACTIVATIONS
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause
+from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Origin, Reading, Recording, Snapshot
 
 CURES: dict[Cause, tuple[str, ...]] = {

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.flow import is_fitted
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause
+from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Recording, Snapshot
 
 CURES = {

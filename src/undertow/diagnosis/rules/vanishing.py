@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.finding import Evidence, Finding
 from undertow.diagnosis.flow import account, first_weights, flow, is_fitted, vanishing_cause
 from undertow.diagnosis.rule import Example, Rule, rule
+from undertow.foundation import Evidence, Finding
 from undertow.record import Recording, Snapshot
 
 CURES = {

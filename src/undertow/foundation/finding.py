@@ -1,12 +1,12 @@
-"""One diagnosed fault, and the diagnosis that holds them."""
+"""One fault, found by measurement or foreseen by theory, with its evidence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from undertow.foundation import Cause, Kind, Severity, say
-from undertow.record import Ledger, NotObserved, Recording
+from undertow.foundation.messages import say
+from undertow.foundation.vocabulary import Cause, Kind, Severity
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,3 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.title}: {self.because}"
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What a run, or one batch, shows."""
-
-    findings: tuple[Finding, ...]
-    ledger: Ledger
-    """The last measured backward pass; `first_ledger` is the first one."""
-    first_ledger: Ledger
-    not_observed: tuple[NotObserved, ...] = ()
-    steps: int = 1
-    """Optimizer steps seen."""
-    measured: int = 1
-    """Steps whose ledger was measured."""
-    overhead: float | None = None
-    """Measured cost of watching, as a share of the run's time."""
-    losses: tuple[float, ...] = ()
-    recording: Recording | None = field(default=None, repr=False, compare=False)
-    """What it was made from."""
-
-    @property
-    def healthy(self) -> bool:
-        return all(f.severity == "note" for f in self.findings)
