@@ -20,25 +20,37 @@ FINEST, WIDEST = -12, 6
 """Panels are graded around 0 and each kink from 2^FINEST to 2^WIDEST, the scales of activation functions."""
 
 
-@lru_cache(maxsize=1)
-def _legendre() -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(NODES)
+@lru_cache(maxsize=8)
+def legendre(nodes: int = NODES) -> tuple[np.ndarray, np.ndarray]:
+    """x and w on [−1, 1]."""
+    return np.polynomial.legendre.leggauss(nodes)
 
 
-def gaussian_nodes(mean: float, variance: float, kinks: Iterable[float] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """x and w, both of shape (n,) in float64, with Σ w g(x) = E[g(u)] for u ~ N(mean, variance).
-
-    g may have kinks and jumps at `kinks` and at 0.
-    """
-    deviation = math.sqrt(variance)
-    low, high = mean - REACH * deviation, mean + REACH * deviation
+def line_nodes(mean: float, step: float, reach: float, kinks: Iterable[float] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """x and w, both of shape (n,), with Σ w g(x) = ∫ g over mean ± reach, in panels at most `step` wide."""
     graded = 2.0 ** np.arange(FINEST, WIDEST + 1)
-    splits = [mean + deviation * np.arange(-REACH, REACH + 1)]
+    steps = math.ceil(reach / step)
+    splits = [mean + step * np.arange(-steps, steps + 1)]
     for centre in {0.0, *kinks}:
         splits += [np.array([centre]), centre + graded, centre - graded]
-    edges = np.unique(np.concatenate(splits).clip(low, high))
-    nodes, weights = _legendre()
+    edges = np.unique(np.concatenate(splits).clip(mean - reach, mean + reach))
+    nodes, weights = legendre()
     middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
-    x = (middle[:, None] + half[:, None] * nodes).ravel()
-    density = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-    return x, (half[:, None] * weights).ravel() * density
+    return (middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * weights).ravel()
+
+
+def density(x: np.ndarray, mean: float, deviation: float | np.ndarray) -> np.ndarray:
+    """Of N(mean, deviation²) at x."""
+    return np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+
+
+def gaussian_nodes(
+    mean: float, variance: float, kinks: Iterable[float] = (), reach: float = REACH
+) -> tuple[np.ndarray, np.ndarray]:
+    """x and w, both of shape (n,) in float64, with Σ w g(x) = E[g(u)] for u ~ N(mean, variance).
+
+    g may have kinks and jumps at `kinks` and at 0.  `reach` is in standard deviations.
+    """
+    deviation = math.sqrt(variance)
+    x, w = line_nodes(mean, deviation, reach * deviation, kinks)
+    return x, w * density(x, mean, deviation)
