@@ -8,7 +8,7 @@ LOG := .venv/install.log
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
-.PHONY: help setup demo test test-all check format bench accuracy overhead matrix capabilities scale docs figures clean
+.PHONY: help setup demo test test-all check format bench accuracy forecast-accuracy overhead matrix capabilities scale docs figures clean
 
 help:
 	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
@@ -21,6 +21,7 @@ help:
 	@echo "make capabilities   what every activation can do under torch's transforms, into docs/capabilities.md"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 	@echo "make accuracy   the largest error of every function beside torch's, into docs/accuracy.md"
+	@echo "make forecast-accuracy   networks against what ut.forecast says of them, into docs/forecast-accuracy.md"
 	@echo "make docs       the pages of the activation functions, in docs/activations/"
 
 setup: $(DEV)
@@ -68,6 +69,9 @@ bench: $(DEV)
 
 accuracy: $(DEV)
 	@$(BIN)/python tools/accuracy.py
+
+forecast-accuracy: $(DEV)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.forecast_accuracy $(ARGS)
 
 docs: $(READY)
 	@$(BIN)/python tools/make_docs.py
