@@ -20,7 +20,8 @@ from undertow.foundation import InputError
 EXAMPLE = "undertow run train.py"
 RAISED = 1
 """Python's own exit status after an uncaught exception."""
-PROBE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "probe") + os.sep
+HOME = os.path.dirname(os.path.dirname(__file__))
+MEASURING = (os.path.join(HOME, "probe", ""), os.path.join(HOME, "foundation", "calls.py"))
 """Frames of a measured step lie between the user's; a traceback is shown without them."""
 
 
@@ -159,7 +160,7 @@ def _clean(error: BaseException, code: CodeType | None) -> None:
 
 
 def _users(traceback: TracebackType | None, code: CodeType | None) -> Iterator[TracebackType]:
-    """Without what lies above the program, and without a measured call's way through `probe`."""
+    """Without what lies above the program, and without a measured call's way through us."""
     entries: list[TracebackType] = []
     while traceback is not None:
         entries.append(traceback)
@@ -170,7 +171,7 @@ def _users(traceback: TracebackType | None, code: CodeType | None) -> Iterator[T
     kept: list[TracebackType] = []
     detour = False
     for entry in entries[start or 0 :]:
-        if entry.tb_frame.f_code.co_filename.startswith(PROBE):
+        if entry.tb_frame.f_code.co_filename.startswith(MEASURING):
             detour = True
             continue
         if detour:  # torch gave the call to us and we gave it back: it stands there twice
