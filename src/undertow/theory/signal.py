@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -82,6 +83,15 @@ class Signal:
         return replace(self, square=self.square * factor, mean=self.mean * root, pairs=self.pairs.times(size))
 
 
+class Lean(NamedTuple):
+    """How a backward value goes with the signal x of its own tensor, x² having mean 1."""
+
+    square: float
+    """E[δ² x²]"""
+    pairs: Pairs
+    """E[δ x δ′ x′] of two places."""
+
+
 @dataclass(frozen=True)
 class Delta:
     """Moments of the backward value δ = ∂L/∂x of a tensor x, shaped as the tensor's `Signal`."""
@@ -91,6 +101,8 @@ class Delta:
     pairs: Pairs = NONE
     spread: float = 0.0
     """Variance of ln E[δ²] over random initialisations of layers of finite width."""
+    lean: Callable[[], Lean] | None = None
+    """Behind an activation; None where δ does not know of x."""
 
     @property
     def rms(self) -> float:

@@ -10,9 +10,12 @@ from undertow.theory.laws.base import Law as Law
 from undertow.theory.laws.base import Slot as Slot
 from undertow.theory.laws.base import law as law
 from undertow.theory.laws.base import law_of as law_of
+from undertow.theory.laws.batch import BatchNorm as BatchNorm
 from undertow.theory.laws.dropout import Dropout as Dropout
 from undertow.theory.laws.given import Embedding as Embedding
 from undertow.theory.laws.given import Given as Given
 from undertow.theory.laws.layout import Moved as Moved
 from undertow.theory.laws.linear import Linear as Linear
+from undertow.theory.laws.normalisation import GroupNorm as GroupNorm
+from undertow.theory.laws.normalisation import UnitNorm as UnitNorm
 from undertow.theory.laws.unknown import Bridged as Bridged

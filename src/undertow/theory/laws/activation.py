@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,8 @@ from undertow.activations import Pointwise, recognise_call
 from undertow.theory.joint import joint
 from undertow.theory.laws.base import Call, Law, is_signal
 from undertow.theory.moments import Moments, moments_at
-from undertow.theory.signal import Delta, Pairs, Signal
+from undertow.theory.quadrature import gaussian_nodes
+from undertow.theory.signal import NONE, Delta, Lean, Pairs, Signal
 
 SMALLEST = 1e-300
 """A variance of 0 is a tensor of one value; quadrature needs a positive one."""
@@ -48,10 +50,17 @@ class Activate(Law):
         uneven = fourth / second**2 if second > 0 else 1.0
         units = x.layout.count("F") * math.prod(x.layout.positions)
         passed = delta.scaled(slope, spread=3 * (uneven - 1) / units)
-        if delta.pairs == Pairs():
+        passed = replace(passed, lean=partial(self._lean, delta, x))
+        if delta.pairs == NONE:
             return (passed,)
         products = (self._slopes(x, c) for c in x.pairs)
         return (replace(passed, pairs=Pairs(*(p * s for p, s in zip(delta.pairs, products, strict=True)))),)
+
+    def _lean(self, delta: Delta, x: Signal) -> Lean:
+        """To first order in the correlation of two places, for x that is as likely positive as negative."""
+        q = float(x.square.mean())
+        square, product = leaning(self.activation, q)
+        return Lean(float(delta.square.mean()) * square / q, delta.pairs.times(product**2 / q))
 
     def flags(self, *inputs: Signal) -> tuple[str, ...]:
         return () if inputs[0].normal else ("not_normal",)
@@ -80,3 +89,12 @@ def _correlation(product: float, square: float, mean: float) -> float:
 
 def _shaped(values: object, like: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64).reshape(like.shape)
+
+
+@lru_cache(maxsize=256)
+def leaning(activation: Pointwise, q: float) -> tuple[float, float]:
+    """E[f′(u)² u²] and E[f′(u) u] for u ~ N(0, q)."""
+    x, w = gaussian_nodes(0.0, q, activation.kinks)
+    with torch.no_grad():
+        slope = activation.derivative(torch.from_numpy(x).unsqueeze(1).expand(-1, activation.channels)).mean(1).numpy()
+    return float(w @ (slope * x) ** 2), float(w @ (slope * x))

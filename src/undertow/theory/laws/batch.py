@@ -1,0 +1,103 @@
+"""BatchNorm, with the corrections of a finite batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from undertow.theory.laws.base import Call, Law, is_signal, law
+from undertow.theory.laws.normalisation import Affine
+from undertow.theory.signal import Delta, Pairs, Signal
+
+WIDE = 1 / 8
+"""Above this many samples a unit, the units' common directions among the samples are felt: measured."""
+
+
+@law("batch_norm")
+@dataclass(frozen=True)
+class BatchNorm(Law):
+    """y = γ (x − m)/s + β over the n = samples × positions of each channel.
+
+    Forward: s² = (1 − 1/n)(E[x²] − c), c the mean product of two places.  Backward: δx = (γ/s) (δ − mean δ −
+    x̂ mean(δ x̂)), the scatter of s over units adds (n − 1)/(n − 3):  with ReLU, E[δx²]/E[δ²] = π/(π − 1) a layer
+    as n → ∞, 1.2112² (Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz (2019), arXiv:1902.08129).
+    """
+
+    affine: Affine = field(kw_only=True)
+    eps: float = field(kw_only=True)
+    running: tuple[float, float] | None = field(default=None, kw_only=True)
+    """In evaluation mode, E[mean²] and E[1/(variance + ε)] of the running statistics."""
+    effect = "normalisation"
+
+    @classmethod
+    def read(cls, call: Call) -> Law | None:
+        affine = Affine.of(call.argument(3, "weight"), call.argument(4, "bias"))
+        if affine is None or not is_signal(call.argument(0, "input")):
+            return None
+        eps = float(call.argument(7, "eps", 1e-5))
+        mean, variance = call.argument(1, "running_mean"), call.argument(2, "running_var")
+        if call.argument(5, "training", False) or not isinstance(mean, Tensor) or not isinstance(variance, Tensor):
+            return cls(call.shape, affine=affine, eps=eps)
+        running = (float(mean.double().square().mean()), float((1 / (variance.double() + eps)).mean()))
+        return cls(call.shape, affine=affine, eps=eps, running=running)
+
+    def _places(self, x: Signal) -> tuple[int, int]:
+        return x.layout.count("S"), math.prod(x.layout.positions)
+
+    def _common(self, x: Signal) -> float:
+        """The mean product of two different places."""
+        return over_places(x.pairs, *self._places(x))
+
+    def _variance(self, x: Signal) -> float:
+        """Of a channel over its places."""
+        n = math.prod(self._places(x))
+        return (1 - 1 / n) * (float(x.square.mean()) - self._common(x)) + self.eps if n > 1 else self.eps
+
+    def forward(self, *inputs: Signal) -> Signal:
+        (x,) = inputs
+        if self.running is not None:
+            shift, scale = self.running
+            moved = replace(x, square=x.square + shift, pairs=Pairs(*(p + shift for p in x.pairs)))
+            return self.affine.after(moved.scaled(scale))
+        n = math.prod(self._places(x))
+        variance = self._variance(x)
+        common = float(x.square.mean()) / n + (1 - 1 / n) * self._common(x)
+        square = (x.square - common).clamp(min=0) / variance
+        pairs = Pairs(*((p - common) / variance for p in x.pairs))
+        return self.affine.after(replace(x, square=square, mean=x.mean * 0, pairs=pairs, spread=0.0))
+
+    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
+        (x,) = inputs
+        if self.running is not None:
+            return (delta.scaled(self.affine.scale * self.running[1], spread=x.spread),)
+        samples, positions = self._places(x)
+        n = samples * positions
+        if n <= 3:
+            return (delta.scaled(0.0),)
+        size = float(delta.square.mean())
+        along = over_places(delta.pairs, samples, positions)
+        lean = delta.lean() if delta.lean else None
+        tilted = lean.square if lean else size
+        tilted_pairs = over_places(lean.pairs, samples, positions) if lean else 0.0
+        lost_mean = size / n + (1 - 1 / n) * along
+        lost_tilt = tilted / n + (1 - 1 / n) * tilted_pairs
+        left = max(1 - (lost_mean + lost_tilt) / size, 0.0) if size else 0.0
+        factor = self.affine.scale / self._variance(x) * (n - 1) / (n - 3)
+        pairs = Pairs(*((p - lost_mean) * factor for p in delta.pairs))
+        return (replace(delta.scaled(factor * left, spread=x.spread), pairs=pairs),)
+
+    def flags(self, *inputs: Signal) -> tuple[str, ...]:
+        (x,) = inputs
+        samples, positions = self._places(x)
+        return ("batch_to_width",) if samples * positions > WIDE * x.layout.count("F") * positions else ()
+
+
+def over_places(pairs: Pairs, samples: int, positions: int) -> float:
+    """The mean over all pairs of two different places."""
+    n = samples * positions
+    if n < 2:
+        return 0.0
+    total = (samples - 1) * pairs.samples + (positions - 1) * pairs.positions
+    return (total + (samples - 1) * (positions - 1) * pairs.both) / (n - 1)
