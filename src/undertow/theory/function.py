@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from undertow.activations import Activation, Custom, Pointwise, activation, recognise
 from undertow.activations.line.grid import function, on_the_line
 from undertow.foundation import InputError
+from undertow.native.pointwise import has
 
 Function = str | Activation | nn.Module | Callable[[Tensor], Tensor]
 """What theory takes for an activation."""
@@ -103,3 +104,10 @@ def _jumps(g: Callable[[Tensor], Tensor], edges: Tensor) -> list[float]:
         low, at_low = torch.where(left, low, middle), torch.where(left, at_low, at_middle)
         high, at_high = torch.where(left, middle, high), torch.where(left, at_middle, at_high)
     return ((low + high) / 2).tolist()
+
+
+def swift(act: Pointwise, order: int) -> Callable[[Tensor], Tensor]:
+    """f or f′ of a tensor of any shape, by the compiled kernel or in plain float64: no digits beyond rounding."""
+    if act.channels > 1 or (act.name == getattr(type(act), "name", None) and has(act.name, order, torch.float64)):
+        return act.derivative if order else act
+    return function(act, order)
