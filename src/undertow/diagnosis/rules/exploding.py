@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.flow import account, exploding_cause, first_weights, flow
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Evidence, Finding
 from undertow.record import Recording
+from undertow.record.flow import EXPLODED, account, exploding_cause, first_weights, flow
 
 CURES = {
     "weights": ("matched_init", "batch_norm", "clip_norm", "learning_rate"),
@@ -59,9 +59,8 @@ class Exploding(Rule):
     kind = "exploding"
     explains = ("nonfinite", "saturated", "dead")
 
-    threshold: float = 100.0
-    """Origin: a first layer that needs a rate a hundred times lower than the last is outside the usual two decades
-    between the largest rate that trains and one that is too small (empirical)."""
+    threshold: float = EXPLODED
+    """Origin: as `record.flow` says; the forecast has the same."""
     growth: float = 1e3
     """Origin: empirical; healthy runs vary by one to two decades."""
 

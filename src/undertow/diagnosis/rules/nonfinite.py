@@ -24,6 +24,9 @@ CURES: dict[Cause, tuple[str, ...]] = {
 }
 
 
+OPERANDS = ("operand", "second")
+
+
 @rule
 @dataclass(frozen=True)
 class Nonfinite(Rule):
@@ -73,7 +76,6 @@ class Nonfinite(Rule):
         began = min(s for s in (step, origin.step if origin else None) if s is not None)
         cause = self._cause(recording, origin, began)
         output = origin.output if origin else None
-        operands = origin.inputs[-2:] if origin else ()
         yield Finding(
             kind="nonfinite",
             severity="critical",
@@ -82,7 +84,7 @@ class Nonfinite(Rule):
             step=began,
             evidence=(
                 Evidence("nonfinite_values", float(output.nonfinite if output else 1), None, 0.0, "finite"),
-                *(Evidence("operand_max", r.max, None, None, "") for r in operands if math.isfinite(r.max)),
+                *(_given(origin) if origin else ()),
                 Evidence("finite_steps_before", float(began), None, None, ""),
             ),
             counter_evidence=(Evidence("inexact", 1.0, None, 0.0, "replayed"),) if _is_late(recording, origin) else (),
@@ -135,6 +137,23 @@ class Nonfinite(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("relu", depth=2, he=True), inputs=100.0, lr=1e-4)
+
+
+def _given(origin: Origin) -> Iterator[Evidence]:
+    """The range of what the operation was given, of its first two operands; their sizes where it is not known."""
+    back = origin.direction == "backward" and origin.site != "loss"
+    if back and origin.inputs:
+        yield Evidence("gradient_max", origin.inputs[0].max)
+    for name, reading, (low, high) in zip(OPERANDS, origin.inputs[back:], _ranges(origin)[back:], strict=False):
+        if low <= high:
+            yield Evidence(f"{name}_low", low)
+            yield Evidence(f"{name}_high", high)
+        elif math.isfinite(reading.max):
+            yield Evidence(f"{name}_max", reading.max)
+
+
+def _ranges(origin: Origin) -> tuple[tuple[float, float], ...]:
+    return origin.ranges or ((math.nan, math.nan),) * len(origin.inputs)
 
 
 def _is_late(recording: Recording, origin: Origin | None) -> bool:

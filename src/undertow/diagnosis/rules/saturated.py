@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.flow import is_fitted
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Recording, Snapshot
+from undertow.record.flow import FLAT_SHARE, LARGE_INPUT, is_fitted
 
 CURES = {
     "weights": ("matched_init", "batch_norm", "relu"),
@@ -54,12 +54,12 @@ class Saturated(Rule):
     kind = "saturated"
     explains = ("vanishing", "exploding")
 
-    share: float = 0.7
-    """Origin: a standard normal input leaves 3 % of tanh's derivatives flat; 70 % takes ten times its spread."""
+    share: float = FLAT_SHARE
+    """Origin: as `record.flow` says; the forecast has the same."""
     still: float = 0.5
     """Origin: half of the units useless for half of the run."""
-    large_input: float = 3.0
-    """Origin: standardised data has rms 1; three is outside any usual normalisation (pixels in 0..1, unit variance)."""
+    large_input: float = LARGE_INPUT
+    """Origin: as above."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         first = recording.snapshots[0]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.flow import account, first_weights, flow, is_fitted, vanishing_cause
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Evidence, Finding
 from undertow.record import Recording, Snapshot
+from undertow.record.flow import LOST, VANISHED, account, first_weights, flow, is_fitted, vanishing_cause
 
 CURES = {
     "activation": ("relu", "batch_norm", "leaky_relu", "swish", "elu"),
@@ -57,11 +57,10 @@ class Vanishing(Rule):
     kind = "vanishing"
     explains = ("dead", "saturated")
 
-    threshold: float = 1e-3
-    """Origin: the share of a weight's size that one update usually changes, and three decades are also what float16's
-    11 significant bits tell apart."""
-    hopeless: float = 1e-6
-    """Origin: below it the first layer's update is lost in rounding next to the last layer's (float32: 6e-8)."""
+    threshold: float = VANISHED
+    """Origin: as `record.flow` says; the forecast has the same."""
+    hopeless: float = LOST
+    """Origin: as above."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         early = [s for s in recording.snapshots[:5] if s.ledger.path]

@@ -13,10 +13,9 @@ from undertow.activations.evaluate import numbers
 from undertow.native.slopes import SlopeStatistics, slope_statistics, statistics_of_slopes, takes
 from undertow.probe.sharing.sharding import local
 from undertow.record import Slope
+from undertow.record.flow import FLAT
 from undertow.record.operations import operation_name
 
-FLAT = 0.05
-"""A slope below 5 % of the steepest counts as flat: there a unit learns twenty times slower than at its best."""
 MOST_WAYS = 256
 """Activations that are remembered.  Ours."""
 

@@ -6,8 +6,21 @@ import math
 from typing import Any
 
 from undertow.foundation import Cause
-from undertow.record import Entry, Ledger, Recording
+from undertow.record.ledger import Entry, Ledger
+from undertow.record.recording import Recording
 
+VANISHED, LOST = 1e-3, 1e-6
+"""A flow below the first has vanished: three decades are the share of a weight's size that one update usually changes,
+and what float16's 11 significant bits tell apart.  Below the second an update of the first layer is lost in rounding
+next to one of the last (float32: 6e-8)."""
+EXPLODED = 100.0
+"""A first layer that needs a rate a hundred times lower than the last is outside the usual two decades between the
+largest rate that trains and one that is too small (empirical); a flow above its square can't be trained at one rate."""
+FLAT_SHARE, FLAT = 0.7, 0.05
+"""A layer is saturated where so many derivatives are below this part of the steepest: a standard normal input leaves
+3 % of tanh's flat; 70 % takes ten times its spread.  A flat unit learns twenty times slower than at its best."""
+LARGE_INPUT = 3.0
+"""Standardised data has rms 1; three is outside any usual normalisation (pixels in 0..1, unit variance)."""
 CRITICAL_EXCESS = math.sqrt(2)
 """Weights whose factor, with the activation's, exceeds this a layer have at least twice the critical variance."""
 FITTED = 0.1

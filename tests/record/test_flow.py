@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undertow.diagnosis import examine
-from undertow.diagnosis.flow import flow
 from undertow.record import Ledger
+from undertow.record.flow import flow
 
 
 class Gated(nn.Module):
