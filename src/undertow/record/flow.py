@@ -32,24 +32,36 @@ def flow(ledger: Ledger) -> float:
 
     Scale-free: the loss's scale divides out.  NaN where the last site's backward value is 0 or not finite.
     """
-    resized = _resizing(ledger)
+    resized = math.prod(_resizing(ledger).values())
     return ledger.end_to_end / resized if resized and math.isfinite(resized) else ledger.end_to_end
 
 
-def _resizing(ledger: Ledger) -> float:
-    """The factor of the operations that change the number of values; a product with a number does not, and counts.
+def sizes(ledger: Ledger) -> list[float]:
+    """Backward rms of each site of the main path, without what pooling and slicing behind it do to an rms."""
+    found, resized, factors = [], 1.0, _resizing(ledger)
+    for place in range(len(ledger.path) - 1, -1, -1):
+        found.append(ledger.path[place].backward_rms / resized)
+        factor = factors.get(place, 1.0)
+        resized *= factor if factor and math.isfinite(factor) else 1.0
+    return found[::-1]
+
+
+def _resizing(ledger: Ledger) -> dict[int, float]:
+    """Factors of the operations that change the number of values, by their places on the path; a product with a
+    number changes none, and counts as any other.
 
     So does a detour that comes back to the number that it left with: attention's scores, a gate of pooled values.
     """
-    left: list[tuple[int, int, float]] = []
-    for before, entry in zip(ledger.path, ledger.path[1:], strict=False):
+    left: list[tuple[int, int, int]] = []
+    path = ledger.path
+    for place, (before, entry) in enumerate(zip(path, path[1:], strict=False), 1):
         had, has = before.forward.count, entry.forward.count
         if had == has or entry.site.effect == "weights":
             continue
         returns = [start == has and (end < start) == (had < has) for start, end, _ in left]
         back = max((i for i, here in enumerate(returns) if here), default=None)
-        left = [*left, (had, has, entry.other)] if back is None else left[:back]
-    return math.prod(factor for *_, factor in left)
+        left = [*left, (had, has, place)] if back is None else left[:back]
+    return {place: path[place].other for *_, place in left}
 
 
 def layers(ledger: Ledger) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ class Flow:
     signals: tuple[Signal, ...]
     deltas: tuple[Delta | None, ...]
     flags: tuple[tuple[str, ...], ...]
+    handed: tuple[tuple[float, ...], ...]
+    """Per node, the rms of what it hands back to each of its inputs; NaN where nothing."""
 
 
 def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
@@ -28,6 +31,7 @@ def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
         signals.append(node.law.forward(*inputs))
         flags.append(node.law.flags(*inputs))
     deltas: list[Delta | None] = [None] * len(signals)
+    shares: list[tuple[float, ...]] = [()] * len(signals)
     last = blueprint.outputs[0]
     deltas[last] = Delta(torch.full_like(signals[last].square, cotangent**2))
     for index in range(last, -1, -1):
@@ -35,10 +39,11 @@ def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
         if delta is None:
             continue
         handed = node.law.backward(delta, signals[index], *(signals[i] for i in node.inputs))
+        shares[index] = tuple(math.nan if share is None else share.rms for share in handed)
         for source, share in zip(node.inputs, handed, strict=True):
             if share is not None:
                 deltas[source] = share if (so_far := deltas[source]) is None else joined(so_far, share)
-    return Flow(tuple(signals), tuple(deltas), tuple(flags))
+    return Flow(tuple(signals), tuple(deltas), tuple(flags), tuple(shares))
 
 
 def joined(one: Delta, other: Delta) -> Delta:
