@@ -12,13 +12,15 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._pytree import tree_leaves, tree_map
 
 from undertow.activations import Pointwise, applied, recognise
-from undertow.foundation import InputError, ModelError
+from undertow.activations.custom import Custom
+from undertow.foundation import Effect, InputError, ModelError
 from undertow.foundation.calls import seeing
 from undertow.record.names import own_class
 from undertow.record.operations import PLUMBING, effect_of, operation_name
 from undertow.record.stack import Stack
 from undertow.theory.blueprint import Blueprint
-from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, law_of
+from undertow.theory.expressions import ENDS, Expressions
+from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, Spelt, law_of
 from undertow.theory.signal import measured
 
 TABLES = {"embedding", "embedding_bag"}
@@ -75,6 +77,7 @@ class _Reader:
         self.kept: list[Tensor] = []
         self.own = {id(t) for t in (*model.parameters(), *model.buffers())}
         self.inputs: dict[int, Tensor] = {}
+        self.expressions = Expressions()
         self.closed: list[nn.Module] = []
         """A module that one law covers, while it runs."""
 
@@ -196,11 +199,29 @@ class _Reader:
         for place, tensor in enumerate(tensors):
             call = Call(name, function, slotted, slotted_kwargs, tuple(shapes), tuple(tensor.shape), place)
             with unset_fake_temporarily():
-                law = Activate.read(call) or law_of(call) or Bridged.read(call)
-            effect = law.effect if law.effect != "other" else effect_of(name, args)
-            site = None if name in MOVES else self.stack.site(name, effect)
-            self._note(tensor, self.blueprint.add(law, *sources, site=site))
+                self._note(tensor, self._node(call, sources, effect_of(name, args)))
         return output
+
+    def _node(self, call: Call, sources: list[int], effect: Effect) -> int:
+        name, direct = call.operation, Activate.read(call)
+        spelled = self.expressions.law(call, sources)
+        law: Law = direct or law_of(call) or Bridged.read(call)
+        given = sources
+        if spelled is not None and (direct is not None or len(sources) > 1 or self._ends(spelled[0], name)):
+            law, given = spelled[0], [spelled[1]]
+            if direct is None and self._ends(spelled[0], name):
+                name = spelled[0].activation.name
+            elif direct is None:
+                law = Spelt(law.shape, activation=spelled[0].activation)
+        effect = law.effect if law.effect != "other" else effect
+        site = None if name in MOVES else self.stack.site(name, effect)
+        index = self.blueprint.add(law, *given, site=site)
+        self.expressions.note(index, call, sources, bent=isinstance(law, Activate))
+        return index
+
+    def _ends(self, law: Activate, operation: str) -> bool:
+        """Whether the call is the last of those that spell out a function of the catalogue."""
+        return operation in ENDS and not isinstance(law.activation, Custom)
 
 
 def _roles_of_input(value: Tensor, first: str) -> str:

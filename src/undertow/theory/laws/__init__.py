@@ -1,6 +1,7 @@
 """Laws of propagation, a file a kind of operation; each says how moments pass it forward and backward."""
 
 from undertow.theory.laws.activation import Activate as Activate
+from undertow.theory.laws.activation import Spelt as Spelt
 from undertow.theory.laws.addition import Add as Add
 from undertow.theory.laws.addition import Scale as Scale
 from undertow.theory.laws.base import LAWS as LAWS
@@ -18,4 +19,6 @@ from undertow.theory.laws.layout import Moved as Moved
 from undertow.theory.laws.linear import Linear as Linear
 from undertow.theory.laws.normalisation import GroupNorm as GroupNorm
 from undertow.theory.laws.normalisation import UnitNorm as UnitNorm
+from undertow.theory.laws.product import Halves as Halves
+from undertow.theory.laws.product import Product as Product
 from undertow.theory.laws.unknown import Bridged as Bridged

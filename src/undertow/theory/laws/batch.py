@@ -64,7 +64,9 @@ class BatchNorm(Law):
         n = math.prod(self._places(x))
         variance = self._variance(x)
         common = float(x.square.mean()) / n + (1 - 1 / n) * self._common(x)
-        square = (x.square - common).clamp(min=0) / variance
+        # what a place has in common with the others goes with its own size
+        centred = (x.square - common * (2 * (x.square / x.square.mean()).sqrt() - 1)).clamp(min=0)
+        square = centred * (1 - self.eps / variance) / centred.mean()
         pairs = Pairs(*((p - common) / variance for p in x.pairs))
         return self.affine.after(replace(x, square=square, mean=x.mean * 0, pairs=pairs, spread=0.0))
 
