@@ -112,3 +112,36 @@ def test_a_logarithm_out_of_range_is_not_to_be_cured_by_another_activation():
     torch.manual_seed(0)
     finding = examine(Logarithm(), torch.randn(16, 4), lambda output: output.mean()).findings[0]
     assert (finding.kind, finding.where, finding.cures) == ("nonfinite", "forward:log", ())
+    seen = {e.name: e.value for e in finding.evidence}
+    assert seen["operand_low"] < 0 < seen["operand_high"]
+
+
+def test_what_a_derivative_was_given():
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 8)
+
+        def forward(self, x):
+            return (self.layer(x) * 0).square().sqrt()
+
+    torch.manual_seed(0)
+    (finding,) = examine(Root(), torch.randn(16, 4), lambda output: output.sum()).findings
+    seen = {e.name: e.value for e in finding.evidence}
+    assert (finding.cause, seen["gradient_max"], seen["operand_low"]) == ("graph", 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "seen"),
+    [
+        ((), {"operand_max": 95, "second_max": 3}),
+        (((-1.0, 95.0), (math.nan, math.nan)), {"operand_low": -1, "operand_high": 95, "second_max": 3}),
+    ],
+)
+def test_operands_without_a_range_show_their_size(ranges, seen):
+    recording = measure(Masked(), batch(), F.cross_entropy)
+    recording.steps.append(StepReading(2, math.nan, 0.1))
+    inputs = (Reading(4, 1, 90, 95), Reading(4, 1, 2, 3), Reading(4, 1, 2, 5))
+    recording.add(Origin(2, "forward:exp", "exp", "forward", "inf", None, inputs, ranges=ranges))
+    evidence = {e.name: e.value for e in finding_of(recording).evidence}
+    assert {k: v for k, v in evidence.items() if k.startswith(("operand", "second"))} == seen

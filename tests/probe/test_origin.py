@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from undertow.probe.nonfinite.search import Given
 from undertow.probe.nonfinite.witness import Witness
 from undertow.record import NotObserved, Origin
 
@@ -122,6 +123,9 @@ def test_the_operation_that_made_it(name: str) -> None:
         assert origin.inputs
         finite = [r.nonfinite == 0 for r in origin.inputs]
         assert all(finite) or name == "softmax of nothing"  # the row of -inf is what went in
+        assert len(origin.ranges) == len(origin.inputs)
+        sizes = [max(-low, high) for low, high in origin.ranges]
+        assert sizes == [r.max if r.nonfinite == 0 else math.inf for r in origin.inputs]
     assert origin.exact
     assert origin.output is not None
     assert origin.output.nonfinite
@@ -135,6 +139,29 @@ def test_the_operation_that_made_it(name: str) -> None:
     assert torch.equal(after, torch.get_rng_state())
     torch.testing.assert_close(gradients, [p.grad for p in other.parameters()], rtol=0, atol=0, equal_nan=True)
     assert all(torch.equal(v, other.state_dict()[k]) or v.isnan().any() for k, v in model.state_dict().items())
+
+
+def test_the_range_of_what_went_in() -> None:
+    def logarithm(x: Tensor) -> Tensor:
+        return (x.abs() + torch.tensor([3.0, -4.0, 1.0, 0.0]) * 100).log()
+
+    origin = stepped(Net(logarithm), torch.zeros(8, 4))
+    assert isinstance(origin, Origin)
+    ((low, high),) = origin.ranges
+    assert (low, high) == (pytest.approx(-400, abs=1), pytest.approx(300, abs=1))
+    quotient = stepped(Net(division), torch.randn(8, 4))
+    assert isinstance(quotient, Origin)
+    assert quotient.ranges[1] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_ranges_leave_out_what_is_no_number(dtype: torch.dtype) -> None:
+    made = torch.tensor([[math.nan, -2.0], [1.0, 0.5]]).to(dtype)
+    given = Given.of([made, torch.tensor([math.nan]), torch.tensor([-math.inf, 3]), torch.eye(3).to_sparse()])
+    assert given.ranges[0] == (-2.0, 1.0)
+    assert all(map(math.isnan, given.ranges[1]))
+    assert given.ranges[2:] == ((-math.inf, 3.0), (0.0, 1.0))
+    assert given.together.ranges == ((-math.inf, 3.0),)
 
 
 def plain(x: Tensor) -> Tensor:

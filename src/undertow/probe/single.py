@@ -56,7 +56,7 @@ def _measured(model: nn.Module, batch: Any, value_of: Objective, explicit: Expli
             value = value_of(model, batch)
         value.backward()
         recording = _recording(model, tap.take(), value)
-        if not math.isfinite(recording.steps[0].gradient_norm):
+        if not (math.isfinite(recording.steps[0].gradient_norm) and math.isfinite(recording.losses[0].value)):
             recording.add(witness.find(0))
         return recording
     except UndertowError:

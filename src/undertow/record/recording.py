@@ -124,6 +124,8 @@ class Origin:
     """Seen in the step where it arose; else found afterwards, by the steps that were measured."""
     output: Reading | None = None
     """What the operation made of them."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """Smallest and largest value of each input, infinities included; none where the step was not run again."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from undertow.probe.nonfinite.search import Call, Search, Value, first_value, readings, run
-from undertow.probe.tracing.entries import merged
+from undertow.probe.nonfinite.search import Call, Given, Search, Value, first_value, run
 from undertow.record import Origin, Reading
 
 
@@ -35,7 +34,7 @@ class Fault:
 
     node: Any
     value: Value
-    incoming: Reading
+    incoming: Given
     outgoing: Reading
 
 
@@ -57,22 +56,13 @@ def origin_of(twin: nn.Module, kept: Pass, step: int) -> Origin | None:
         outputs = {i: t for i, t in enumerate(tree_leaves(output)) if isinstance(t, Tensor)}
         root = next((b.root for t in outputs.values() if (b := search.known(t)) is not None and b.root), None)
         if root is not None:
-            operands, made = _operands(twin, kept, root) if root.number else ((), None)
-            return Origin(
-                step,
-                root.site,
-                root.operation,
-                "forward",
-                root.value,
-                root.source,
-                operands,
-                output=made or root.reading,
-            )
+            operands, made = _operands(twin, kept, root)
+            return _origin(step, root, "forward", root.value, operands, made or root.reading)
         given = kept.gradients or _random_gradients(outputs)
         value = first_value(given.values())
         if value is not None:
-            came = merged(list(readings(given.values())))
-            return Origin(step, "loss", "loss", "backward", value, None, readings(outputs.values()), output=came)
+            came = Given.of(given.values()).together.inputs[0]
+            return _origin(step, Call("loss", "loss"), "backward", value, Given.of(outputs.values()), came)
         fault = _backward(outputs, given)
         for parameter in twin.parameters():
             parameter.grad = None
@@ -80,13 +70,27 @@ def origin_of(twin: nn.Module, kept: Pass, step: int) -> Origin | None:
             outside = Origin(step, "loss", "loss", "backward", "nan", None, (), exact=False)
             return None if kept.gradients else outside
         call = search.nodes.get(fault.node) or Call("forward", fault.node.name().removesuffix("Backward"))
-    inputs = (fault.incoming, *(_operands(twin, kept, call)[0] if call.number else ()))
-    exact = bool(kept.gradients)
-    return Origin(step, call.site, call.operation, "backward", fault.value, call.source, inputs, exact, fault.outgoing)
+    inputs = fault.incoming + _operands(twin, kept, call)[0]
+    return _origin(step, call, "backward", fault.value, inputs, fault.outgoing, exact=bool(kept.gradients))
 
 
-def _operands(twin: nn.Module, kept: Pass, call: Call) -> tuple[tuple[Reading, ...], Reading | None]:
+def _origin(
+    step: int,
+    call: Call,
+    direction: Literal["forward", "backward"],
+    value: Value,
+    given: Given,
+    made: Reading | None,
+    exact: bool = True,
+) -> Origin:
+    of = step, call.site, call.operation, direction, value, call.source
+    return Origin(*of, given.inputs, exact, made, given.ranges)
+
+
+def _operands(twin: nn.Module, kept: Pass, call: Call) -> tuple[Given, Reading | None]:
     """What the call was given and made: read in one more run, the first just before it, since it may overwrite them."""
+    if not call.number:
+        return Given(), None
     with kept.setting():
         search = Search(twin, call.number)
         run(search, *kept.inputs())
@@ -104,7 +108,7 @@ def _backward(outputs: dict[int, Tensor], given: dict[int, Tensor]) -> Fault | N
             came = [g for g in incoming if g is not None]
             value = first_value((*came, *outgoing))
             if value is not None:
-                found.append(Fault(node, value, *_both(came, outgoing)))
+                found.append(Fault(node, value, Given.of(came).together, _sent(came, outgoing)))
 
         return hook
 
@@ -118,9 +122,8 @@ def _backward(outputs: dict[int, Tensor], given: dict[int, Tensor]) -> Fault | N
     return found[0] if found else None
 
 
-def _both(incoming: list[Tensor], outgoing: tuple[Tensor | None, ...]) -> tuple[Reading, Reading]:
-    sent = [g for g in outgoing if g is not None]
-    return merged(list(readings(incoming))), merged(list(readings(sent or incoming)))
+def _sent(incoming: list[Tensor], outgoing: tuple[Tensor | None, ...]) -> Reading:
+    return Given.of([g for g in outgoing if g is not None] or incoming).together.inputs[0]
 
 
 def _reachable(nodes: Iterator[Any]) -> set[Any]:

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from undertow.native import statistics
+from undertow.native.statistics import stored
 from undertow.probe.tracing.entries import merged
 from undertow.probe.tracing.trace import Trace
 from undertow.record import Reading
@@ -34,6 +35,29 @@ class Call:
     reading: Reading | None = None
 
 
+@dataclass(frozen=True)
+class Given:
+    """What an operation was given, as an `Origin` tells it: the readings and the ranges of some tensors."""
+
+    inputs: tuple[Reading, ...] = ()
+    ranges: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of(cls, tensors: Iterable[Tensor]) -> Given:
+        readable = [t for t in tensors if _readable(t)]
+        return cls(readings(readable), tuple(map(_range, readable)))
+
+    @property
+    def together(self) -> Given:
+        """As if all of it were one tensor."""
+        sound = [r for r in self.ranges if r[0] <= r[1]] or [(math.nan, math.nan)]
+        low, high = min(r[0] for r in sound), max(r[1] for r in sound)
+        return Given((merged(list(self.inputs)),), ((low, high),))
+
+    def __add__(self, other: Given) -> Given:
+        return Given(self.inputs + other.inputs, self.ranges + other.ranges)
+
+
 @dataclass(eq=False)
 class Bad:
     """A tensor with values that are not finite; `root` is the call that made them, None where they were written."""
@@ -50,7 +74,7 @@ class Search(TorchFunctionMode):
         super().__init__()
         self.trace = Trace(model)
         self.wanted, self.number = wanted, 0
-        self.operands: tuple[Reading, ...] = ()
+        self.operands = Given()
         self.made: Reading | None = None
         self.nodes: dict[Any, Call] = {}
         self.given: set[int] = set()
@@ -65,7 +89,7 @@ class Search(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             before = list(self._among(operands))
             if self.number == self.wanted:
-                self.operands = readings(operands)
+                self.operands = Given.of(operands)
         seen = len(self.trace.operations)
         output = func(*args, **kwargs)
         with torch._C.DisableTorchFunction():
@@ -170,6 +194,17 @@ def value_of(tensor: Tensor) -> Value | None:
     if bool(values.isfinite().all()):
         return None
     return "nan" if bool(values.isnan().any()) else "inf"
+
+
+def _range(tensor: Tensor) -> tuple[float, float]:
+    """Smallest and largest value; NaN where there is no number."""
+    values, unstored = stored(tensor)
+    values = values.float() if values.itemsize == 1 else values  # float8 has no order in torch
+    numbers = values[values.isnan().logical_not()]
+    if not len(numbers):
+        return (0.0, 0.0) if unstored else (math.nan, math.nan)
+    low, high = (t.item() for t in numbers.aminmax())
+    return (min(low, 0.0), max(high, 0.0)) if unstored else (low, high)
 
 
 def first_value(tensors: Iterable[Tensor | None]) -> Value | None:
