@@ -45,7 +45,7 @@ def test_a_wide_layer_keeps_what_the_gain_says(name, q):
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match="'sideways'; expected 'forward' or 'backward'"):
+    with pytest.raises(InputError, match="'sideways'; expected 'forward', 'backward' or 'standardised'"):
         gain("relu", "sideways")
     with pytest.raises(InputError, match="zero, whose mean square at q=1 is 0"):
         gain(Custom("zero", torch.zeros_like), "backward")
