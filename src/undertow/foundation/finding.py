@@ -48,21 +48,23 @@ class Finding:
     """Names of cures, the most promising first."""
     values: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
     """What the sentences of the message catalogue are filled in with."""
+    table: str = "findings"
+    """Where its sentences are; of a finding that is foreseen, `forecast`."""
 
     @property
     def title(self) -> str:
         """What is wrong, in one line."""
-        return say(f"findings.{self.kind}.title", where=self.where or say("findings.everywhere"), step=self.step)
+        return say(f"{self.table}.{self.kind}.title", where=self.where or say("findings.everywhere"), step=self.step)
 
     @property
     def because(self) -> str:
         """Why, in one sentence with the measured numbers."""
-        return say(f"findings.{self.kind}.{self.cause}", where=self.where, step=self.step, **self.values)
+        return say(f"{self.table}.{self.kind}.{self.cause}", where=self.where, step=self.step, **self.values)
 
     @property
     def overturned_by(self) -> str:
         """What would overturn the finding."""
-        return say(f"findings.{self.kind}.overturned_by", **self.values)
+        return say(f"{self.table}.{self.kind}.overturned_by", **self.values)
 
     def __str__(self) -> str:
         return f"{self.title}: {self.because}"

@@ -18,6 +18,8 @@ class Node(NamedTuple):
     """Indices of earlier nodes."""
     site: Site | None = None
     """None where the operation only moves values."""
+    parameters: tuple[str, ...] = ()
+    """Names of the model's parameters that it is computed with."""
 
 
 @dataclass
@@ -28,10 +30,13 @@ class Blueprint:
     nodes: list[Node] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     parameters: int = 0
+    """Numbers in all of the model's parameters."""
+    trained: tuple[str, ...] = ()
+    """Names of the parameters that an optimizer may train."""
 
-    def add(self, law: Law, *inputs: int, site: Site | None = None) -> int:
+    def add(self, law: Law, *inputs: int, site: Site | None = None, parameters: tuple[str, ...] = ()) -> int:
         """The index of the new node."""
-        self.nodes.append(Node(law, inputs, site))
+        self.nodes.append(Node(law, inputs, site, parameters))
         return len(self.nodes) - 1
 
     @property

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
-from undertow.foundation import Effect, UnknownNameError
-from undertow.record import Site
+from undertow.foundation import Effect, Finding, InputError, UnknownNameError
+from undertow.record import Entry, Ledger, Site
+from undertow.record import flow as flows
+from undertow.theory import depth
+from undertow.theory.account import expected, median_rms
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.propagate import Flow, propagate
 from undertow.theory.reading import read
 from undertow.theory.signal import Delta
+
+if TYPE_CHECKING:
+    from undertow.theory.isometry import Isometry
 
 SIDES = 1.96
 """Standard deviations of a normal variable to either side that hold 95 % of it."""
@@ -23,22 +30,43 @@ SIDES = 1.96
 
 @dataclass(frozen=True)
 class SiteForecast:
-    """What theory says of one site.  Sizes are root mean squares; those of δ for an output whose δ has rms 1."""
+    """What theory says of one site.  Sizes are root mean squares; those of δ for an output whose δ has the forecast's
+    `cotangent`."""
 
-    site: Site
-    previous: Site | None
-    """The site before it on the way of the signal; of several, the first."""
-    forward_rms: float
-    backward_rms: float
-    """The median over random initialisations."""
+    entry: Entry
+    """As a measured ledger will have it."""
     low: float
     high: float
     """Between them lie 95 % of initialisations, by the log-normal law of layers of finite width."""
-    factor: float
-    """rms δ(previous) / rms δ(site), as in a ledger; 1 where there is no previous site."""
-    effect: Effect
     flags: tuple[str, ...] = ()
     """Why the numbers may be off: keys of the messages `forecast.flags`."""
+
+    @property
+    def site(self) -> Site:
+        return self.entry.site
+
+    @property
+    def previous(self) -> Site | None:
+        """The site before it on the longest way of the signal."""
+        return self.entry.previous
+
+    @property
+    def forward_rms(self) -> float:
+        return self.entry.forward_rms
+
+    @property
+    def backward_rms(self) -> float:
+        """The median over random initialisations."""
+        return self.entry.backward_rms
+
+    @property
+    def factor(self) -> float:
+        """rms δ(previous) / rms δ(site), as in a ledger; 1 where there is no previous site."""
+        return self.entry.factor
+
+    @property
+    def effect(self) -> Effect:
+        return self.entry.site.effect
 
 
 @dataclass(frozen=True)
@@ -47,49 +75,114 @@ class Forecast:
 
     blueprint: Blueprint
     flow: Flow
+    cotangent: float = 1.0
+    """rms of δ at the model's output; every backward size is proportional to it."""
+    model: nn.Module | None = field(default=None, repr=False, compare=False)
+    """What was read; None for a blueprint."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The account of the backward pass that theory expects, with the main path of a measured one."""
+        return expected(self.blueprint, self.flow)
 
     @cached_property
     def sites(self) -> tuple[SiteForecast, ...]:
         """In the order of the forward pass; sites that no gradient reaches are left out."""
+        nodes = {n.site: i for i, n in enumerate(self.blueprint.nodes) if n.site is not None}
         found = []
-        for index, node in enumerate(self.blueprint.nodes):
+        for entry in self.ledger:
+            index = nodes[entry.site]
             delta = self.flow.deltas[index]
-            if node.site is None or delta is None:
-                continue
-            before = self._before(index)
-            earlier = self.flow.deltas[before] if before is not None else None
-            middle, low, high = interval(delta)
-            found.append(
-                SiteForecast(
-                    site=node.site,
-                    previous=self.blueprint.nodes[before].site if before is not None else None,
-                    forward_rms=self.flow.signals[index].rms,
-                    backward_rms=middle,
-                    low=low,
-                    high=high,
-                    factor=1.0 if earlier is None or not middle else interval(earlier)[0] / middle,
-                    effect=node.site.effect,
-                    flags=self.flow.flags[index],
-                )
-            )
+            assert delta is not None
+            _, low, high = interval(delta)
+            found.append(SiteForecast(entry, low, high, self.flow.flags[index]))
         return tuple(found)
 
-    def _before(self, index: int) -> int | None:
-        """The node with a site that comes first on the way back."""
-        waiting = list(self.blueprint.nodes[index].inputs)
-        while waiting:
-            source = waiting.pop(0)
-            if self.blueprint.nodes[source].site is not None:
-                return source
-            waiting += self.blueprint.nodes[source].inputs
-        return None
+    @property
+    def path(self) -> tuple[SiteForecast, ...]:
+        """The sites of the main path, whose factors multiply to `end_to_end`."""
+        return tuple(s for s in self.sites if s.entry.on_path)
+
+    # ------------------------------------------------------------ overall
 
     @property
     def end_to_end(self) -> float:
-        """Backward rms at the first site over that at the last: what the depth leaves."""
-        if not self.sites or not self.sites[-1].backward_rms:
-            return math.nan
-        return self.sites[0].backward_rms / self.sites[-1].backward_rms
+        """Backward rms at the first site of the main path over that at its last: what the depth leaves."""
+        return self.ledger.end_to_end
+
+    @property
+    def left(self) -> float:
+        """`end_to_end` without what pooling and slicing do to an rms, which is what the findings judge."""
+        return flows.flow(self.ledger)
+
+    @cached_property
+    def layers(self) -> int:
+        """Layers of weights on the main path."""
+        return len(self._layers)
+
+    @cached_property
+    def _layers(self) -> list[depth.Layer]:
+        return depth.layers(self.ledger)
+
+    @property
+    def per_layer(self) -> float:
+        """The factor of the backward value from a layer of weights to the one before it; 1 where it follows a power of
+        the depth, as in residual networks and at criticality."""
+        return math.exp(depth.log_rate(self._layers))
+
+    @cached_property
+    def underflow_depth(self) -> dict[torch.dtype, float]:
+        """Per format, the first layer of weights from the output whose gradients are all exactly 0, for an output whose
+        δ is `cotangent` in size; inf where no depth is in sight.  Beyond this model's own depth the layers are taken to
+        go on alike.  bfloat16 as torch computes it on a CPU, which flushes subnormal numbers."""
+        return {dtype: depth.underflow_depth(self._layers, form) for dtype, form in depth.FORMATS.items()}
+
+    @cached_property
+    def overflow_depth(self) -> dict[torch.dtype, float]:
+        """Per format, the first layer of weights from the output with gradients beyond the format's largest number."""
+        return {dtype: depth.overflow_depth(self._layers, form) for dtype, form in depth.FORMATS.items()}
+
+    @cached_property
+    def trainable_depth(self) -> float:
+        """The first layer of weights from the output that one learning rate does not serve together with the last one;
+        inf where no depth is in sight."""
+        return depth.trainable_depth(self._layers)
+
+    @cached_property
+    def isometry(self) -> Isometry | None:
+        """How unevenly the Jacobian stretches directions; None where the main path is no plain chain."""
+        from undertow.theory.isometry import isometry
+
+        return isometry(self)
+
+    @cached_property
+    def flags(self) -> dict[str, tuple[Site, ...]]:
+        """Why the numbers may be off, and at which sites: by the keys of the messages `forecast.flags`."""
+        found: dict[str, list[Site]] = {}
+        for site in self.sites:
+            for flag in site.flags:
+                found.setdefault(flag, []).append(site.site)
+        return {flag: tuple(sites) for flag, sites in found.items()}
+
+    # ------------------------------------------------------------ verdict
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What will go wrong, with its cause; those above a note first."""
+        from undertow.theory.verdict import judged
+
+        return judged(self)
+
+    @property
+    def healthy(self) -> bool:
+        return all(f.severity == "note" for f in self.findings)
+
+    @cached_property
+    def matched(self) -> Forecast | None:
+        """The same model after `ut.init.match_(model)`; None where it has no weights to set."""
+        from undertow.theory.rematch import rematched
+
+        return rematched(self)
 
     def __getitem__(self, site: str) -> SiteForecast:
         """The forecast of a site by its name, which for the first call may go without its index (`act3`)."""
@@ -100,19 +193,29 @@ class Forecast:
             raise UnknownNameError(f"the site {site!r}", f"one of {len(names)} sites", near)
         return found
 
+    def __str__(self) -> str:
+        from undertow.theory.printed import printed
+
+        return printed(self)
+
 
 def interval(delta: Delta) -> tuple[float, float, float]:
     """Median, and the ends of the 95 % interval, of the rms of δ at finite width.
 
     ln ‖δ‖² is normal with mean −β/2 around the mean-field value and variance β: Hanin, Nica (2020), arXiv:1812.05994.
     """
-    middle = delta.rms * math.exp(-delta.spread / 4)
+    middle = median_rms(delta)
     reach = math.exp(SIDES * math.sqrt(delta.spread) / 2)
     return middle, middle / reach, middle * reach
 
 
-def forecast(model: nn.Module | Blueprint, inputs: Any = None) -> Forecast:
+def forecast(model: nn.Module | Blueprint, inputs: Any = None, *, cotangent: float = 1.0) -> Forecast:
     """What the gradient of `model` will do at its present weights, by theory: nothing is trained or changed.
+
+    ::
+
+        forecast = ut.forecast(model, x)
+        print(forecast)
 
     Parameters
     ----------
@@ -120,11 +223,18 @@ def forecast(model: nn.Module | Blueprint, inputs: Any = None) -> Forecast:
         Any module whose forward pass takes `inputs`; or a blueprint.
     inputs:
         A batch as the model will see it: a tensor, a tuple of arguments or a dict of keyword arguments.
+    cotangent:
+        The rms of ∂L/∂output.  Only the depths at which numbers leave their format depend on it; the mean
+        cross-entropy of B samples in C classes starts with about √(C − 1)/(C·B).
 
     Raises
     ------
     ModelError, InputError
-        As `undertow.theory.reading.read`.
+        As `undertow.theory.reading.read`; InputError for a cotangent that is not positive and finite.
     """
-    blueprint = model if isinstance(model, Blueprint) else read(model, inputs)
-    return Forecast(blueprint, propagate(blueprint))
+    if not 0 < cotangent < math.inf:
+        raise InputError(f"cotangent={cotangent!r}", "a positive finite rms", "forecast(model, x, cotangent=1e-3)")
+    if isinstance(model, Blueprint):
+        return Forecast(model, propagate(model, cotangent), cotangent)
+    blueprint = read(model, inputs)
+    return Forecast(blueprint, propagate(blueprint, cotangent), cotangent, model)

@@ -21,6 +21,7 @@ from undertow.record.stack import Stack
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.expressions import ENDS, Expressions
 from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, Spelt, law_of
+from undertow.theory.owners import Owners
 from undertow.theory.signal import measured
 
 TABLES = {"embedding", "embedding_bag"}
@@ -72,7 +73,9 @@ class _Reader:
     def __init__(self, model: nn.Module, fake: FakeTensorMode | None) -> None:
         self.model, self.fake = model, fake
         self.stack = Stack(model)
-        self.blueprint = Blueprint(type(model).__name__, parameters=sum(p.numel() for p in model.parameters()))
+        self.owners = Owners(model)
+        numbers = sum(p.numel() for p in model.parameters())
+        self.blueprint = Blueprint(type(model).__name__, parameters=numbers, trained=self.owners.trained)
         self.made: dict[int, int] = {}
         self.kept: list[Tensor] = []
         self.own = {id(t) for t in (*model.parameters(), *model.buffers())}
@@ -137,7 +140,8 @@ class _Reader:
             if frame.held:
                 site = type(site)(frame.path, name, frame.call, law.effect)
             sources = [self.made[id(a)] for a in args if isinstance(a, Tensor) and id(a) in self.made]
-            self._note(output, self.blueprint.add(law, *sources[:1], site=site))
+            names = self.owners.of(module.parameters())
+            self._note(output, self.blueprint.add(law, *sources[:1], site=site, parameters=names))
 
     def _of_module(self, module: nn.Module, args: tuple[Any, ...], output: Tensor | None) -> Law | None:
         """The law of a whole module of the user's own, given one signal."""
@@ -165,7 +169,10 @@ class _Reader:
         else:
             with unset_fake_temporarily():
                 output = function(*args, **kwargs)
-        return self._looked_up(name, output) if name in TABLES else output
+        if name in TABLES:
+            return self._looked_up(name, output, self.owners.of(leaves))
+        self.owners.pass_on(name, leaves, output)
+        return output
 
     def _writes_own(self, function: Any, args: tuple[Any, ...]) -> bool:
         """Whether a call in place would change the model: it is made without values then."""
@@ -173,13 +180,13 @@ class _Reader:
         in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__setitem__", "__imul__")
         return in_place and bool(args) and id(args[0]) in self.own
 
-    def _looked_up(self, name: str, output: Tensor) -> Tensor:
+    def _looked_up(self, name: str, output: Tensor, names: tuple[str, ...]) -> Tensor:
         """Rows of a table: from here on a signal."""
         roles = "S" + "P" * (output.ndim - 2) + "F"
         with unset_fake_temporarily():
             law = Embedding(tuple(output.shape), signal=measured(output, roles))
         made = self.fake.from_tensor(output.detach()) if self.fake else output
-        self._note(made, self.blueprint.add(law, site=self.stack.site(name, "weights")))
+        self._note(made, self.blueprint.add(law, site=self.stack.site(name, "weights"), parameters=names))
         return made
 
     def _follow(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -196,13 +203,14 @@ class _Reader:
         slotted, slotted_kwargs = tree_map(slot, (args, kwargs))
         output = function(*args, **kwargs)
         tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point()]
+        names = self.owners.of(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
         for place, tensor in enumerate(tensors):
             call = Call(name, function, slotted, slotted_kwargs, tuple(shapes), tuple(tensor.shape), place)
             with unset_fake_temporarily():
-                self._note(tensor, self._node(call, sources, effect_of(name, args)))
+                self._note(tensor, self._node(call, sources, effect_of(name, args), names))
         return output
 
-    def _node(self, call: Call, sources: list[int], effect: Effect) -> int:
+    def _node(self, call: Call, sources: list[int], effect: Effect, names: tuple[str, ...]) -> int:
         name, direct = call.operation, Activate.read(call)
         spelled = self.expressions.law(call, sources)
         law: Law = direct or law_of(call) or Bridged.read(call)
@@ -215,7 +223,7 @@ class _Reader:
                 law = Spelt(law.shape, activation=spelled[0].activation)
         effect = law.effect if law.effect != "other" else effect
         site = None if name in MOVES else self.stack.site(name, effect)
-        index = self.blueprint.add(law, *given, site=site)
+        index = self.blueprint.add(law, *given, site=site, parameters=names)
         self.expressions.note(index, call, sources, bent=isinstance(law, Activate))
         return index
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from undertow.activations import Pointwise, recognise_call
+from undertow.theory.few import few
 from undertow.theory.interpolate import moments_at
 from undertow.theory.joint import joint
 from undertow.theory.laws.base import Call, Law, is_signal
 from undertow.theory.moments import Moments
-from undertow.theory.quadrature import gaussian_nodes
-from undertow.theory.signal import NONE, Delta, Lean, Pairs, Signal
+from undertow.theory.signal import NONE, Delta, Drawn, Lean, Pairs, Signal
 
 SMALLEST = 1e-300
 """A variance of 0 is a tensor of one value; quadrature needs a positive one."""
 
 
+MANY = 1024
+"""BatchNorm over so many places makes them normal to a thousandth."""
 MEANS = 33
 """Different means, of a signal that is not centred, are rounded to so many."""
 
@@ -43,15 +45,18 @@ class Activate(Law):
 
     def forward(self, *inputs: Signal) -> Signal:
         (x,) = inputs
-        m = self._moments(x)
+        m = self.moments(x)
         square, mean = _shaped(m.E_f2, x.square), _shaped(m.E_f, x.square)
         spread = x.spread  # how far a change of E[x²] reaches E[y²] is chi-parallel's part; 1 for ReLU
-        return replace(x, square=square, mean=mean, pairs=self._pairs(x), normal=False, spread=spread)
+        drawn = self._drawn(x) if x.normal else None
+        return replace(
+            x, square=square, mean=mean, pairs=self._pairs(x), normal=False, places=0, drawn=drawn, spread=spread
+        )
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         (x,) = inputs
-        m = self._moments(x)
-        slope = _shaped(m.E_df2, x.square)
+        m = self.moments(x)
+        slope = _shaped(m.E_df2, x.square) * delta.tilt
         fourth, second = float(_shaped(m.E_df4, x.square).mean()), float(slope.mean())
         uneven = fourth / second**2 if second > 0 else 1.0
         units = x.layout.count("F") * math.prod(x.layout.positions)
@@ -65,15 +70,18 @@ class Activate(Law):
     def _lean(self, delta: Delta, x: Signal) -> Lean:
         """To first order in the correlation of two places, for x that is as likely positive as negative."""
         q = float(x.square.mean())
-        square, product = leaning(self.activation, q)
-        return Lean(float(delta.square.mean()) * square / q, delta.pairs.times(product**2 / q))
+        found = few(self.activation, q, x.places)
+        return Lean(float(delta.square.mean()) * found.square / q, delta.pairs.times(found.product**2 / q))
 
     def flags(self, *inputs: Signal) -> tuple[str, ...]:
         return () if inputs[0].normal else ("not_normal",)
 
     # ------------------------------------------------------------ moments
 
-    def _moments(self, x: Signal) -> Moments:
+    def moments(self, x: Signal) -> Moments:
+        if 4 < x.places < MANY:  # behind BatchNorm, and without a shift
+            found = [few(self.activation, float(q), x.places).moments for q in x.square.flatten()]
+            return Moments(*(torch.tensor([getattr(m, f.name) for m in found]) for f in fields(Moments)))  # pyright: ignore
         variance = (x.square - x.mean.square()).clamp(min=SMALLEST).flatten()
         means = x.mean.expand_as(x.square).flatten()
         found = torch.empty(len(fields(Moments)), len(variance), dtype=torch.float64)
@@ -81,6 +89,10 @@ class Activate(Law):
             of = moments_at(self.activation, variance[some].numpy(), float(means[some].mean()))
             found[:, some] = torch.stack([torch.as_tensor(getattr(of, f.name)) for f in fields(of)])
         return Moments(*found)  # pyright: ignore[reportArgumentType]: arrays, as of moments_at
+
+    def _drawn(self, x: Signal) -> Drawn:
+        q, mean = float(x.square.mean()), float(x.mean.mean())
+        return Drawn(self.activation, max(q - mean**2, 0.0), mean, _correlation(x.pairs.positions, q, mean))
 
     def _pairs(self, x: Signal) -> Pairs:
         """E[f(u) f(v)] of two places, at the mean size of all places."""
@@ -124,12 +136,3 @@ def _correlation(product: float, square: float, mean: float) -> float:
 
 def _shaped(values: object, like: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64).reshape(like.shape)
-
-
-@lru_cache(maxsize=256)
-def leaning(activation: Pointwise, q: float) -> tuple[float, float]:
-    """E[f′(u)² u²] and E[f′(u) u] for u ~ N(0, q)."""
-    x, w = gaussian_nodes(0.0, q, activation.kinks)
-    with torch.no_grad():
-        slope = activation.derivative(torch.from_numpy(x).unsqueeze(1).expand(-1, activation.channels)).mean(1).numpy()
-    return float(w @ (slope * x) ** 2), float(w @ (slope * x))

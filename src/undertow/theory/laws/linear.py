@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
+from undertow.theory.laws.rows import alike, unevenness
 from undertow.theory.signal import ALIKE, Delta, Layout, Pairs, Signal
 
 
@@ -24,6 +25,10 @@ class Linear(Law):
     """E[w²]"""
     bias: float = 0.0
     """E[b²]"""
+    alike: frozenset[str] = frozenset()
+    """As `rows.alike`."""
+    unevenness: float = 1.0
+    """As `rows.unevenness`."""
     effect = "weights"
 
     @classmethod
@@ -36,7 +41,10 @@ class Linear(Law):
             bias, x, weight = None, call.argument(0, "input"), call.argument(1, "other")
         if not is_signal(x) or not isinstance(weight, Tensor) or weight.ndim != 2 or is_signal(bias):
             return None
-        return cls(call.shape, call.given[x.index][-1], call.shape[-1], mean_square(weight), mean_square(bias))
+        rows = weight if call.operation == "linear" else weight.T  # (out, in)
+        same = alike(rows, bias if isinstance(bias, Tensor) else None)
+        fans, sizes = (call.given[x.index][-1], call.shape[-1]), (mean_square(weight), mean_square(bias))
+        return cls(call.shape, *fans, *sizes, same, unevenness(rows))
 
     @property
     def forward_factor(self) -> float:
@@ -56,7 +64,7 @@ class Linear(Law):
             square=square,
             mean=square * 0,
             pairs=Pairs(*pairs),
-            normal=True,
+            normal=True, places=0,
             spread=x.spread + 2 / self.fan_out,
         )
 

@@ -1,0 +1,204 @@
+"""What a forecast says will go wrong, in the words of findings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from undertow.foundation import Cause, Evidence, Finding, Kind, Severity
+from undertow.record import Entry
+from undertow.record import flow as flows
+from undertow.theory.blueprint import Node
+from undertow.theory.signal import Delta
+
+if TYPE_CHECKING:
+    from undertow.theory.forecast import Forecast
+
+CURES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("vanishing", "activation"): ("relu", "batch_norm", "leaky_relu", "swish", "elu"),
+    ("vanishing", "weights"): ("batch_norm", "relu"),
+    ("vanishing", "depth"): ("batch_norm", "relu"),
+    ("exploding", "weights"): ("batch_norm", "clip_norm", "learning_rate"),
+    ("exploding", "activation"): ("relu", "batch_norm", "clip_norm"),
+    ("exploding", "depth"): ("learning_rate", "clip_norm", "adam"),
+    ("saturated", "weights"): ("batch_norm", "relu"),
+    ("saturated", "input_scale"): ("batch_norm", "relu", "adam"),
+}
+"""Names of cures worth a trial; matched initial weights come first where they are forecast to help."""
+ORDER = {"critical": 0, "warning": 1, "note": 2}
+
+
+def judged(forecast: Forecast) -> tuple[Finding, ...]:
+    """The findings, worst first.
+
+    The limits are those of the rules that judge a measured run (`undertow.record.flow`), and as scale-free: what one
+    learning rate can serve.  Of symptoms of one cause one is told: identical units and layers that start at 0 look
+    like a vanishing gradient, saturated units make one, and exploding weights saturate.
+    """
+    if not forecast.ledger.path:
+        return ()
+    found = list(_idle(forecast)) or list(_flow(forecast, "exploding")) or list(_saturated(forecast))
+    found = found or list(_flow(forecast, "vanishing"))
+    found += [*_unreached(forecast)]
+    return tuple(sorted(found, key=lambda f: ORDER[f.severity]))
+
+
+# ---------------------------------------------------------------- the flow
+
+
+def _flow(forecast: Forecast, kind: Kind) -> Iterator[Finding]:
+    left, ledger = forecast.left, forecast.ledger
+    if not (left < flows.VANISHED if kind == "vanishing" else left > flows.EXPLODED):
+        return  # a NaN compares false: where nothing comes back from the output there is no flow to judge
+    if kind == "vanishing":
+        cause, critical = flows.vanishing_cause(ledger), left < flows.LOST
+    else:
+        cause, critical = flows.exploding_cause(ledger), left > flows.EXPLODED**2
+    values = flows.account(ledger)
+    low, high = flows.VANISHED, flows.EXPLODED
+    evidence = (
+        Evidence("flow", left, low, high, "one_rate"),
+        Evidence("activation_factor", values["activation"], 0.7, 1.4, "keeps_size"),
+        Evidence("weights_factor", values["weights"], 0.7, 1.4, "keeps_size"),
+        Evidence("trainable_layers", forecast.trainable_depth, values["layers"] + 1, None, "one_rate"),
+    )
+    where = flows.first_weights(ledger).site.label
+    yield _finding(forecast, kind, "critical" if critical else "warning", cause, where, evidence, values)
+
+
+# ---------------------------------------------------------------- saturated units
+
+
+def _saturated(forecast: Forecast) -> Iterator[Finding]:
+    """The first activation, bounded and not the output, most of whose derivatives are flat."""
+    last = forecast.ledger.path[-1].site
+    bounded = [e for e in forecast.ledger if e.slope is not None and e.slope.saturating and e.site != last]
+    flat = next((e for e in bounded if _flat(e) >= flows.FLAT_SHARE), None)
+    if flat is None:
+        return
+    slope, size = flat.slope, _input_size(forecast)
+    assert slope is not None
+    by_input = flat is bounded[0] and size > flows.LARGE_INPUT
+    before = next((e.forward_rms for e in forecast.ledger if e.site == flat.previous), size)
+    values = {"share": slope.flat, "act": slope.activation, "input": size, "received": before}
+    evidence = (
+        Evidence("flat_share", slope.flat, None, flows.FLAT_SHARE, "own_derivative"),
+        Evidence("input_rms", size, None, flows.LARGE_INPUT, "standardised"),
+        Evidence("preactivation_rms", before, None, None, ""),
+    )
+    severity: Severity = "critical" if slope.flat > 0.95 else "warning"
+    cause: Cause = "input_scale" if by_input else "weights"
+    yield _finding(forecast, "saturated", severity, cause, flat.site.label, evidence, values)
+
+
+def _flat(entry: Entry) -> float:
+    return entry.slope.flat if entry.slope is not None else 0.0
+
+
+def _input_size(forecast: Forecast) -> float:
+    """The rms of the first thing that the model is given."""
+    return forecast.flow.signals[0].rms if forecast.flow.signals else math.nan
+
+
+# ---------------------------------------------------------------- layers that start alike
+
+
+def _idle(forecast: Forecast) -> Iterator[Finding]:
+    """Layers of the main path that start at 0, or whose units start identical.
+
+    One layer at 0 is a common choice (a head, the end of a residual branch): it has a gradient of its own and opens
+    in the first step.  Of two in a row neither has.
+    """
+    weighted = [(e, n) for e, n in zip(forecast.ledger.path, _nodes(forecast), strict=True) if _weights(n) is not None]
+    zero = [e for e, n in weighted if _weights(n) == 0.0]
+    if forecast.ledger.path[0].backward_rms == 0.0 and zero:
+        values = {"count": len(zero), "layers": len(weighted)}
+        evidence = (Evidence("zero_layers", float(len(zero)), None, 1.0, "opens"),)
+        severity: Severity = "critical" if len(zero) > 1 else "note"
+        yield _finding(forecast, "symmetric", severity, "weights", zero[0].site.label, evidence, values)
+        return
+    for (entry, node), (_, after) in pairwise(weighted):
+        if "units" in _alike(node) and "inputs" in _alike(after):
+            units = node.law.shape[-1]
+            evidence = (Evidence("identical_units", float(units), None, 1.0, "twins"),)
+            values = {"count": units, "layers": len(weighted)}
+            yield _finding(forecast, "symmetric", "critical", "weights", entry.site.label, evidence, values)
+            return
+
+
+def _nodes(forecast: Forecast) -> list[Node]:
+    by_site = {n.site: n for n in forecast.blueprint.nodes if n.site is not None}
+    return [by_site[e.site] for e in forecast.ledger.path]
+
+
+def _weights(node: Node) -> float | None:
+    """E[w²] of an affine map; None for another law."""
+    return getattr(node.law, "weight", None) if node.law.effect == "weights" else None
+
+
+def _alike(node: Node) -> frozenset[str]:
+    return getattr(node.law, "alike", frozenset())
+
+
+# ---------------------------------------------------------------- what no gradient reaches
+
+
+def _unreached(forecast: Forecast) -> Iterator[Finding]:
+    """Parameters that the loss sends no gradient: a warning where they are used and cut off, a note where unused."""
+    blueprint = forecast.blueprint
+    reached = {name for n, d in zip(blueprint.nodes, _reached(forecast), strict=True) if d for name in n.parameters}
+    used = {name for n in blueprint.nodes for name in n.parameters}
+    cut = [n for n in blueprint.trained if n in used and n not in reached]
+    unused = [n for n in blueprint.trained if n not in used]
+    told: tuple[tuple[list[str], Severity, Cause], ...] = ((cut, "warning", "graph"), (unused, "note", "none"))
+    for names, severity, cause in told:
+        if names:
+            evidence = (Evidence("unreached", float(len(names)), None, 0.0, "graph_of_model"),)
+            values = {"count": len(names), "of": len(blueprint.trained), "names": _some(names)}
+            yield _finding(forecast, "disconnected", severity, cause, names[0], evidence, values)
+
+
+def _reached(forecast: Forecast) -> list[bool]:
+    """Per node, whether a way that passes gradients leads from it to any of the outputs (a loss may take them all)."""
+    blueprint, flow = forecast.blueprint, forecast.flow
+    found = [index in blueprint.outputs for index in range(len(blueprint.nodes))]
+    for index in range(len(blueprint.nodes) - 1, -1, -1):
+        node, handed = blueprint.nodes[index], flow.handed[index]
+        if not found[index] or not node.inputs:
+            continue
+        if flow.deltas[index] is None:  # on the way to another output than the first
+            inputs = [flow.signals[i] for i in node.inputs]
+            shares = node.law.backward(Delta(torch.ones_like(flow.signals[index].square)), flow.signals[index], *inputs)
+            handed = tuple(math.nan if share is None else share.rms for share in shares)
+        for source, share in zip(node.inputs, handed, strict=True):
+            found[source] = found[source] or not math.isnan(share)
+    return found
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+# ---------------------------------------------------------------- all
+
+
+def _finding(
+    forecast: Forecast,
+    kind: Kind,
+    severity: Severity,
+    cause: Cause,
+    where: str,
+    evidence: tuple[Evidence, ...],
+    values: dict[str, Any],
+) -> Finding:
+    cures = CURES.get((kind, cause), ("matched_init",) if kind == "symmetric" and severity != "note" else ())
+    matched = forecast.matched if kind in ("vanishing", "exploding", "saturated") else None
+    if matched is not None:
+        values = values | {"matched": matched.left}
+        if flows.VANISHED <= matched.left <= flows.EXPLODED:
+            cures = ("matched_init", *cures)
+    return Finding(kind, severity, cause, where, 0, evidence, cures=cures, values=values, table="forecast")
