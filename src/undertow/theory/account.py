@@ -88,6 +88,11 @@ def _entry(blueprint: Blueprint, flow: Flow, depths: list[int], index: int, on_p
     )
 
 
+def mean_of(moment: float | np.ndarray | torch.Tensor) -> float:
+    """The mean of a moment over all groups and places."""
+    return float(torch.as_tensor(moment, dtype=torch.float64).mean())
+
+
 def _rms(flow: Flow, index: int) -> float:
     delta = flow.deltas[index]
     return math.nan if delta is None else delta.rms

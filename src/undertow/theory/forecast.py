@@ -14,7 +14,7 @@ from torch import nn
 from undertow.foundation import Effect, Finding, InputError, UnknownNameError
 from undertow.record import Entry, Ledger, Site
 from undertow.record import flow as flows
-from undertow.theory import depth
+from undertow.theory import depth, doubts
 from undertow.theory.account import expected, median_rms
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.propagate import Flow, propagate
@@ -162,7 +162,12 @@ class Forecast:
         for site in self.sites:
             for flag in site.flags:
                 found.setdefault(flag, []).append(site.site)
-        return {flag: tuple(sites) for flag, sites in found.items()}
+        return {flag: tuple(sites) for flag, sites in found.items()} | doubts.overall(self)
+
+    @property
+    def growth(self) -> float:
+        """By how much a small relative error of the signal's size grows at most on its way: above 1 where χ∥ > 1."""
+        return doubts.growth(self)[0]
 
     # ------------------------------------------------------------ verdict
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
+from undertow.theory.account import mean_of
 from undertow.theory.laws import Activate, Linear
 
 if TYPE_CHECKING:
@@ -47,5 +46,5 @@ def _of_slopes(forecast: Forecast, index: int) -> float:
     node = forecast.blueprint.nodes[index]
     assert isinstance(node.law, Activate)
     m = node.law.moments(forecast.flow.signals[node.inputs[0]])
-    second = float(np.mean(m.E_df2))
-    return float(np.mean(m.E_df4)) / second**2 - 1 if second else 0.0
+    second = mean_of(m.E_df2)
+    return mean_of(m.E_df4) / second**2 - 1 if second else 0.0
