@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from undertow.theory.attending import Attends
+
 GROUPS = 8
 """Samples are told apart by size in so many groups: a saturating activation treats small and large ones differently."""
 
@@ -71,6 +73,8 @@ class Signal:
     """Whether x is normally distributed over the units: a sum of many products, not the output of an activation."""
     spread: float = 0.0
     """Variance of ln E[x²] over random initialisations of layers of finite width."""
+    attends: Attends | None = None
+    """Of scores and weights of attention, (…, queries, keys), whose pairs of positions are two keys of one query."""
 
     @property
     def rms(self) -> float:
@@ -103,6 +107,8 @@ class Delta:
     """Variance of ln E[δ²] over random initialisations of layers of finite width."""
     lean: Callable[[], Lean] | None = None
     """Behind an activation; None where δ does not know of x."""
+    attends: Attends | None = None
+    """As of the signal."""
 
     @property
     def rms(self) -> float:
@@ -111,7 +117,8 @@ class Delta:
     def scaled(self, factor: float | Tensor, spread: float = 0.0) -> Delta:
         """Of δ times √factor, with what a layer of finite width adds to the spread."""
         size = float(factor) if isinstance(factor, float | int) else float(factor.mean())
-        return Delta(self.square * factor, self.pairs.times(size), self.spread + spread)
+        pairs = self.pairs.times(size)
+        return Delta(self.square * factor, pairs, self.spread + spread, attends=self.attends)
 
 
 def measured(x: Tensor, roles: str) -> Signal:
