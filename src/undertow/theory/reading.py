@@ -15,6 +15,7 @@ from undertow.activations import Pointwise, applied, recognise
 from undertow.activations.custom import Custom
 from undertow.foundation import Effect, InputError, ModelError
 from undertow.foundation.calls import seeing
+from undertow.record import Site
 from undertow.record.names import own_class
 from undertow.record.operations import PLUMBING, effect_of, operation_name
 from undertow.record.stack import Stack
@@ -135,10 +136,10 @@ class _Reader:
         if isinstance(output, Tensor) and frame is not None:
             law = self._of_module(module, args, output)
             assert law is not None
-            name = own_class(module).__name__.lower()
+            name = law.spelled or own_class(module).__name__.lower()
             site = self.stack.functional(name, law.effect)
             if frame.held:
-                site = type(site)(frame.path, name, frame.call, law.effect)
+                site = Site(frame.path, name, frame.call, law.effect, functional=bool(law.spelled))
             sources = [self.made[id(a)] for a in args if isinstance(a, Tensor) and id(a) in self.made]
             names = self.owners.of(module.parameters())
             self._note(output, self.blueprint.add(law, *sources[:1], site=site, parameters=names))

@@ -57,6 +57,11 @@ class Law(ABC):
 
     effect: ClassVar[Effect] = "other"
 
+    @property
+    def spelled(self) -> str:
+        """What the operation is called where a module of the user's own spells it out; empty: by the module's class."""
+        return ""
+
     @classmethod
     @abstractmethod
     def read(cls, call: Call) -> Law | None:
@@ -117,4 +122,4 @@ def mean_square(tensor: Tensor | None) -> float:
 
 def like(signal: Signal, shape: tuple[int, ...]) -> Layout:
     """The layout of an output with its input's axes."""
-    return Layout(shape, signal.layout.roles)
+    return signal.layout.of(shape)

@@ -68,7 +68,9 @@ class BatchNorm(Law):
         centred = (x.square - common * (2 * (x.square / x.square.mean()).sqrt() - 1)).clamp(min=0)
         square = centred * (1 - self.eps / variance) / centred.mean()
         pairs = Pairs(*((p - common) / variance for p in x.pairs))
-        return self.affine.after(replace(x, square=square, mean=x.mean * 0, pairs=pairs, spread=0.0))
+        return self.affine.after(
+            replace(x, square=square, mean=x.mean * 0, pairs=pairs, normal=True, places=n, spread=0.0)
+        )
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         (x,) = inputs

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from undertow.theory.laws.base import Call, Law, is_signal, law, like, mean_square
 from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
@@ -33,9 +35,9 @@ class Affine:
 class UnitNorm(Law):
     """y = γ (x − m)/s + β over each place's units, s² = E[x²] − m² (+ ε); m = 0 for RMSNorm.
 
-    δx = (γ/s)(δ − mean δ − x̂ mean(δ x̂)): two directions of n units are lost (one by RMSNorm), so that
-    E[δx²] = E[γ²] (1 − 2/n)/s² · E[δ²].  Ba, Kiros, Hinton (2016), arXiv:1607.06450; Zhang, Sennrich (2019),
-    arXiv:1910.07467.
+    δx = (γ/s)(δ − mean δ − x̂ mean(δ x̂)):  E[δx²] = E[γ²] E[1/s²] (1 − 2/n) E[δ²], for two directions of n units are
+    lost (one by RMSNorm); E[1/s²] is larger than 1/E[s²] by the scatter of s².  Ba, Kiros, Hinton (2016),
+    arXiv:1607.06450; Zhang, Sennrich (2019), arXiv:1910.07467.
     """
 
     units: int = field(kw_only=True)
@@ -57,7 +59,11 @@ class UnitNorm(Law):
         eps = 1.2e-7 if eps is None else float(eps)
         return cls(call.shape, units=math.prod(normalised), affine=affine, centred=centred, eps=eps)
 
-    def _variance(self, x: Signal):
+    @property
+    def spelled(self) -> str:
+        return "layer_norm" if self.centred else "rms_norm"
+
+    def _variance(self, x: Signal) -> tuple[Tensor, Tensor]:
         """s², and what it is taken of: over positions too where the units' axes hold them."""
         over_positions = self.units > x.layout.count("F") and bool(x.layout.positions)
         dims = tuple(range(1, x.square.ndim))
@@ -76,7 +82,7 @@ class UnitNorm(Law):
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         variance, _ = self._variance(inputs[0])
-        left = 1 - (2 if self.centred else 1) / self.units
+        left = (1 - (2 if self.centred else 1) / self.units) * (1 + inputs[0].spread)
         return (delta.scaled(self.affine.scale * left / variance, spread=inputs[0].spread),)
 
 
