@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from undertow.activations import Pointwise
 from undertow.theory.attending import Attends
 
 GROUPS = 8
@@ -24,13 +25,27 @@ class Layout(NamedTuple):
 
     shape: tuple[int, ...]
     roles: str
+    merged: tuple[int, ...] = ()
+    """Sizes of the positions that the first axis, of samples, holds too: (B, T, F) viewed as (B·T, F) has (T,)."""
 
     def count(self, role: str) -> int:
         return math.prod(n for n, r in zip(self.shape, self.roles, strict=True) if r == role)
 
     @property
     def positions(self) -> tuple[int, ...]:
-        return tuple(n for n, r in zip(self.shape, self.roles, strict=True) if r == "P")
+        return (*self.merged, *(n for n, r in zip(self.shape, self.roles, strict=True) if r == "P"))
+
+    @property
+    def apart(self) -> Layout:
+        """The same values with the merged positions on axes of their own."""
+        if not self.merged:
+            return self
+        samples = self.shape[0] // math.prod(self.merged)
+        return Layout((samples, *self.merged, *self.shape[1:]), "S" + "P" * len(self.merged) + self.roles[1:])
+
+    def of(self, shape: tuple[int, ...]) -> Layout:
+        """Of a tensor of this shape whose axes mean the same."""
+        return self._replace(shape=shape)
 
 
 class Pairs(NamedTuple):
@@ -56,6 +71,16 @@ ALIKE = Pairs(1.0, 1.0, 1.0)
 """The same number everywhere."""
 
 
+class Drawn(NamedTuple):
+    """Values f(u) of normally distributed u; of u itself where there is no f."""
+
+    activation: Pointwise | None
+    variance: float
+    mean: float
+    correlation: float
+    """Of u at two positions."""
+
+
 @dataclass(frozen=True)
 class Signal:
     """Moments of a tensor x in the forward pass, over units, float64, each of shape (groups, *positions).
@@ -73,6 +98,10 @@ class Signal:
     """Whether x is normally distributed over the units: a sum of many products, not the output of an activation."""
     spread: float = 0.0
     """Variance of ln E[x²] over random initialisations of layers of finite width."""
+    places: int = 0
+    """Behind BatchNorm, over how many places it normalised a unit: few of them have lighter tails than a normal."""
+    drawn: Drawn | None = None
+    """Where not `normal`, what its values are made of, up to a factor."""
     attends: Attends | None = None
     """Of scores and weights of attention, (…, queries, keys), whose pairs of positions are two keys of one query."""
 
@@ -107,6 +136,9 @@ class Delta:
     """Variance of ln E[δ²] over random initialisations of layers of finite width."""
     lean: Callable[[], Lean] | None = None
     """Behind an activation; None where δ does not know of x."""
+    tilt: float = 1.0
+    """E[δ² f′²] / (E[δ²] E[f′²]) at the activation f that made x: more than 1 behind a maximum, which hands δ to the
+    units with a slope."""
     attends: Attends | None = None
     """As of the signal."""
 
