@@ -16,8 +16,8 @@ from undertow.theory.interpolate import moments_at
 from undertow.theory.moments import moments
 from undertow.theory.roots import crossings
 
-SMALLEST, LARGEST, POINTS = 1e-8, 1e6, 561
-"""Variances among which fixed points and critical points are sought, 40 a decade.  Our choice."""
+SMALLEST, LARGEST, POINTS = 1e-8, 1e4, 2401
+"""Variances among which fixed points and critical points are sought, 200 a decade.  Our choice."""
 STABLE = 1e-9
 """χ∥ within this of 1 is called 1."""
 
@@ -93,12 +93,13 @@ def critical_curve(act: Function, q: np.ndarray | None = None) -> list[Critical]
 def half_stable(act: Function) -> Critical | None:
     """The critical point with χ∥ = 1 as well, where E[f f″] = 0; None where there is none.
 
-    For GELU, SiLU and Mish, whose critical points at smaller variances repel, it is the first that does not: from
-    above, variances come near; from below, they leave.  Roberts, Yaida, Hanin (2022), arXiv:2106.10165, §5.3.4.  A
-    positively homogeneous function has it at every variance; the one at 1 is given.
+    For GELU, SiLU and Mish, whose critical points at smaller variances repel, it is the first that does not: from one
+    side (GELU: from above; Mish: from below) variances come near, to the other they leave, slowly.  Roberts, Yaida,
+    Hanin (2022), arXiv:2106.10165, §5.3.4.  A positively homogeneous function has it at every variance; the one at 1
+    is given.
     """
     single = pointwise(act)
-    q = _grid()
+    q = grid()
     m = moments_at(single, q)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.asarray(m.E_f_ddf) / np.asarray(m.E_df2)
@@ -120,7 +121,9 @@ def _at(act: Pointwise, q: float) -> Critical:
         got = f"{act.label}, whose E[f′²] at q={q:g} is {m.E_df2:g}"
         raise InputError(got, "an activation with a slope", "critical_point('tanh', q=1.0)")
     sigma_w2 = 1 / m.E_df2
-    return Critical(float(q), sigma_w2, q - sigma_w2 * m.E_f2, sigma_w2 * m.dE_f2_dq)
+    sigma_b2 = q - sigma_w2 * m.E_f2
+    rounding = abs(sigma_b2) < 1e-14 * q
+    return Critical(float(q), sigma_w2, 0.0 if rounding else sigma_b2, sigma_w2 * m.dE_f2_dq)
 
 
 def _at_zero(act: Pointwise) -> Critical:
@@ -146,7 +149,7 @@ def at_zero(act: Pointwise) -> tuple[float, float, float]:
 
 
 def _with_bias(act: Pointwise, sigma_b2: float) -> Critical:
-    q = _grid()
+    q = grid()
     m = moments_at(act, q)
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = (q - np.asarray(m.E_f2) / np.asarray(m.E_df2)) / q
@@ -164,5 +167,6 @@ def _with_bias(act: Pointwise, sigma_b2: float) -> Critical:
     return _at(act, found[0])
 
 
-def _grid() -> np.ndarray:
+def grid() -> np.ndarray:
+    """The variances among which fixed points and critical points are sought."""
     return np.geomspace(SMALLEST, LARGEST, POINTS)

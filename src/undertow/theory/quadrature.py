@@ -19,6 +19,9 @@ REACH = 14
 FINEST, WIDEST = -12, 6
 """Panels are graded around 0 and each kink from 2^FINEST to 2^WIDEST, the scales of activation functions."""
 
+WAVE = 4.0
+"""No panel is wider, up to a standard deviation of 32: 40 nodes take sin(x)⁸ on it to rounding."""
+
 
 @lru_cache(maxsize=8)
 def legendre(nodes: int = NODES) -> tuple[np.ndarray, np.ndarray]:
@@ -52,5 +55,5 @@ def gaussian_nodes(
     g may have kinks and jumps at `kinks` and at 0.  `reach` is in standard deviations.
     """
     deviation = math.sqrt(variance)
-    x, w = line_nodes(mean, deviation, reach * deviation, kinks)
+    x, w = line_nodes(mean, min(deviation, max(WAVE, deviation / 8)), reach * deviation, kinks)
     return x, w * density(x, mean, deviation)
