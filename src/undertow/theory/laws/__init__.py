@@ -23,6 +23,7 @@ from undertow.theory.laws.handwritten import norm_of_module as norm_of_module
 from undertow.theory.laws.joining import Joined as Joined
 from undertow.theory.laws.layout import Moved as Moved
 from undertow.theory.laws.linear import Linear as Linear
+from undertow.theory.laws.loss import CrossEntropy as CrossEntropy
 from undertow.theory.laws.maximum import MaxOver as MaxOver
 from undertow.theory.laws.maximum import MaxPool as MaxPool
 from undertow.theory.laws.normalisation import GroupNorm as GroupNorm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
-from undertow.theory.signal import ALIKE, Delta, Layout, Pairs, Signal
+from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
 
 @law("add", "radd", "iadd", "sub", "rsub", "isub")
@@ -35,12 +36,12 @@ class Add(Law):
         for other in inputs:
             square = square + other.square + 2 * mean * other.mean
             mean = mean + other.mean
-            pairs = pairs.plus(other.pairs)
+            pairs = pairs.plus(_repeated(other, self.shape))
         total = float(square.mean())
         spread = sum(s.spread * (float(s.square.mean()) / total) ** 2 for s in inputs) if total else 0.0
         return replace(
             x,
-            layout=Layout(self.shape, x.layout.roles),
+            layout=x.layout.of(self.shape),
             square=square,
             mean=mean,
             pairs=Pairs(*pairs),
@@ -49,7 +50,7 @@ class Add(Law):
         )
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
-        return tuple(delta for _ in inputs)
+        return tuple(_handed_back(delta, x, self.shape) for x in inputs)
 
 
 @law("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
@@ -79,7 +80,7 @@ class Scale(Law):
 
     def forward(self, *inputs: Signal) -> Signal:
         (x,) = inputs
-        return replace(x.scaled(self.factor), layout=Layout(self.shape, x.layout.roles))
+        return replace(x.scaled(self.factor), layout=x.layout.of(self.shape))
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         return (delta.scaled(self.factor),)
@@ -87,3 +88,31 @@ class Scale(Law):
 
 def _square(c: Any) -> float:
     return mean_square(c) if isinstance(c, Tensor) else float(c) ** 2
+
+
+def _repeated(x: Signal, shape: tuple[int, ...]) -> Pairs:
+    """Pairs of a term that is the same for all samples, or all positions, of a sum of this shape."""
+    if len(x.layout.shape) == len(shape) and x.layout.shape != shape:
+        wider = {r for n, m, r in zip(x.layout.shape, shape, x.layout.roles, strict=True) if n < m}
+        square = float(x.square.mean())
+        if "S" in wider and "P" not in wider:
+            return Pairs(square, x.pairs.positions, x.pairs.positions)
+        if "P" in wider and "S" not in wider:
+            return Pairs(x.pairs.samples, square, x.pairs.samples)
+    return x.pairs
+
+
+def _handed_back(delta: Delta, x: Signal, shape: tuple[int, ...]) -> Delta:
+    """To a term that is repeated over samples or positions, the sum of what all of them get."""
+    if x.layout.shape == shape:
+        return delta
+    square, places = delta.square, math.prod(shape) / max(math.prod(x.layout.shape), 1)
+    if x.square.ndim == square.ndim:
+        dims = tuple(i for i, (n, m) in enumerate(zip(x.square.shape, square.shape, strict=True)) if n < m)
+        square = square.mean(dims, keepdim=True) if dims else square
+    else:
+        square = square.mean().expand_as(x.square)
+    samples = len(x.layout.shape) == len(shape) and x.layout.shape[:1] != shape[:1]
+    common = delta.pairs.samples if samples else delta.pairs.positions
+    pairs = Pairs(0.0, places * (delta.pairs.positions + (places - 1) * delta.pairs.both) if samples else 0.0, 0.0)
+    return Delta(places * (square + (places - 1) * common), pairs, delta.spread, attends=delta.attends)

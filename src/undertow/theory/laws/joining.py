@@ -38,9 +38,11 @@ class Joined(Law):
         axis, new = dim % len(call.shape), call.operation == "stack"
         parts = []
         for t in tensors:
+            if isinstance(t, Tensor) and t.numel() == 0:
+                continue  # a cache of keys, to start with
             shape = call.given[t.index] if isinstance(t, Slot) else tuple(t.shape)
             if len(shape) + new != len(call.shape):
-                return None  # an empty tensor, to start with
+                return None
             parts.append((1 if new else shape[axis], t.index if isinstance(t, Slot) else t.detach()))
         return cls(call.shape, axis=axis, new=new, parts=tuple(parts))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
 from undertow.theory.laws.rows import alike, unevenness
-from undertow.theory.signal import ALIKE, Delta, Layout, Pairs, Signal
+from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
 
 @law("linear", "matmul", "mm", "addmm")
@@ -60,7 +60,7 @@ class Linear(Law):
         pairs = x.pairs.times(self.forward_factor).plus(ALIKE.times(self.bias))
         return replace(
             x,
-            layout=Layout(self.shape, x.layout.roles),
+            layout=x.layout.of(self.shape),
             square=square,
             mean=square * 0,
             pairs=Pairs(*pairs),
