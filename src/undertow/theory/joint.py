@@ -20,6 +20,9 @@ REACH = 7.5
 """Standard deviations to either side: 6e-14 of the weight lies beyond."""
 FINEST, WIDEST = 0.5, 4.0
 """The finest panels, beside 0 and each kink, and the widest (a wave of sin has 6), on the scale of the activation."""
+WAVES = 16.0
+"""Standard deviations of the pre-activation up to which waves are followed: the panels that it takes would fill the
+memory.  Beyond, what becomes straight or flat away from its kinks is as exact as before, a wave is lost."""
 
 
 class Joint(NamedTuple):
@@ -103,7 +106,7 @@ class Plane:
 
 def _graded(scale: float) -> np.ndarray:
     """0 and offsets to both sides, in standard deviations: from FINEST/scale on twice as far each, then as WIDEST."""
-    widest = min(2.5, WIDEST / scale) if scale else 2.5
+    widest = 1.0 if scale > WAVES else min(2.5, WIDEST / scale) if scale else 2.5
     if scale * 2 * REACH < FINEST:
         out = np.arange(widest, 2 * REACH, widest)
     else:
