@@ -1,6 +1,7 @@
 __version__: str
 
 from . import activations as activations
+from . import blueprint as blueprint
 from . import init as init
 from . import nn as nn
 from .activations import activation as activation
@@ -17,4 +18,6 @@ from .diagnosis import watch as watch
 from .foundation import UndertowError as UndertowError
 from .probe import Ledger as Ledger
 from .report import report as report
+from .theory import Forecast as Forecast
+from .theory import forecast as forecast
 from .theory import gain as gain
