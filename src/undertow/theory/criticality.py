@@ -190,34 +190,24 @@ def _limit(act: Pointwise, sigma_w2: float, q: float) -> FixedPoint:
 
 
 def _settled(act: Pointwise, sigma_w2: float, sigma_b2: float, start: float, points: tuple[FixedPoint, ...]) -> float:
-    """The fixed point that the variance goes to: the next one in the direction of the first step, if not beyond it."""
+    """The fixed point that the variance goes to; inf or 0 where it passes all of them."""
     kept = [p.q for p in points]
-    if start in kept:
-        return start
+    after = variance_map(act, start, sigma_w2, sigma_b2)
+    near = [v for v in kept if abs(v - start) <= 1e-10 * start]
+    if near:
+        return near[0]
+    if (np.asarray(moments_at(act, grid()).dE_f2_dq) >= 0).all():  # a rising map steps over none of them
+        if after > start:
+            return min((v for v in kept if v > start), default=math.inf)
+        return max((v for v in kept if v < start), default=0.0)
     q = start
-    for _ in range(10_000):
-        after = variance_map(act, q, sigma_w2, sigma_b2)
-        rising = after > q
-        ahead = [v for v in kept if (v >= after if rising else v <= after)]
-        between = [v for v in kept if min(q, after) < v < max(q, after)]
-        if abs(after / q - 1) < 1e-12:
-            return min(kept, key=lambda v: abs(v - after), default=after)
-        if not between:  # a map that rises does not step over a fixed point: it goes to the next one
-            goal = (min(ahead) if rising else max(ahead)) if ahead else (math.inf if rising else 0.0)
-            if _monotone(act, sigma_w2, sigma_b2, q, goal):
-                return goal
-        if not (1e-300 < after < 1e300):
-            return 0.0 if after < 1 else math.inf
-        q = after
-    return min(kept, key=lambda v: abs(v - q), default=math.nan)
-
-
-def _monotone(act: Pointwise, sigma_w2: float, sigma_b2: float, q: float, goal: float) -> bool:
-    """Whether the variance map rises all the way."""
-    low, high = sorted((q, goal))
-    every = grid()
-    way = np.concatenate([[q], every[(every > low) & (every < high)]])
-    return bool((np.asarray(moments_at(act, way).dE_f2_dq) >= 0).all())
+    for _ in range(1000):
+        q, before = sigma_w2 * float(moments_at(act, np.array([q])).E_f2[0]) + sigma_b2, q  # pyright: ignore
+        if not (1e-250 < q < 1e250):
+            return 0.0 if q < 1 else math.inf
+        if abs(q / before - 1) < 1e-9:
+            break
+    return min(kept, key=lambda v: abs(v - q), default=q)
 
 
 def _correlation(act: Pointwise, sigma_w2: float, sigma_b2: float, at: FixedPoint) -> tuple[float, float]:
