@@ -24,7 +24,7 @@ def structured(diagnosis: Diagnosis) -> dict[str, Any]:
         "steps": diagnosis.steps,
         "measured": diagnosis.measured,
         "overhead": diagnosis.overhead,
-        "findings": [_finding(f) for f in diagnosis.findings],
+        "findings": [finding_data(f) for f in diagnosis.findings],
         "ledger": _ledger(diagnosis.ledger),
         "first_ledger": _ledger(diagnosis.first_ledger),
         "not_observed": diagnosis.not_observed,
@@ -32,7 +32,8 @@ def structured(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """A finding with its sentences and its evidence."""
     names = ("kind", "severity", "cause", "where", "step", "title", "because", "overturned_by", "cures")
     return {name: getattr(finding, name) for name in names} | {
         "evidence": [_evidence(e) for e in finding.evidence],

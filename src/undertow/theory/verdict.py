@@ -64,7 +64,7 @@ def _flow(forecast: Forecast, kind: Kind) -> Iterator[Finding]:
         Evidence("flow", left, low, high, "one_rate"),
         Evidence("activation_factor", values["activation"], 0.7, 1.4, "keeps_size"),
         Evidence("weights_factor", values["weights"], 0.7, 1.4, "keeps_size"),
-        Evidence("trainable_layers", forecast.trainable_depth, values["layers"] + 1, None, "one_rate"),
+        Evidence("trainable_layers", forecast.trainable_depth - 1, forecast.layers, None, "one_rate"),
     )
     where = flows.first_weights(ledger).site.label
     yield _finding(forecast, kind, "critical" if critical else "warning", cause, where, evidence, values)
