@@ -91,7 +91,7 @@ def test_maps_against_a_wide_random_layer():
 
 def test_a_map_that_falls_settles_where_its_iteration_does():
     q = 1.0
-    for _ in range(200):
+    for _ in range(40):
         q = variance_map(torch.cos, q, 1.5, 0.1)
     assert criticality(torch.cos, 1.5, 0.1).q == pytest.approx(q, rel=1e-9)
 

@@ -129,7 +129,7 @@ class Span:
 def _sizes(exact: np.ndarray) -> np.ndarray:
     """The size that an error of each moment is compared with: that of its square where it may itself be 0."""
     of = Moments(*exact)
-    sizes = [of.E_f2**0.5, of.E_f2, of.E_df2**0.5, of.E_df2, of.E_df4, of.E_f4, of.E_df2]
+    sizes = [of.E_f2**0.5, of.E_f2, of.E_df2**0.5, of.E_df2, of.E_df4, of.E_f4, of.E_df2 + abs(of.dE_f2_dq)]
     return np.array([np.max(size) for size in sizes]) + 1e-300
 
 
