@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from undertow.activations import Pointwise
 from undertow.theory.laws.base import Call, Law, is_signal, law
 from undertow.theory.laws.normalisation import Affine
+from undertow.theory.quadrature import gaussian_nodes
 from undertow.theory.signal import Delta, Pairs, Signal
 
 WIDE = 1 / 8
@@ -21,8 +26,9 @@ class BatchNorm(Law):
     """y = γ (x − m)/s + β over the n = samples × positions of each channel.
 
     Forward: s² = (1 − 1/n)(E[x²] − c), c the mean product of two places.  Backward: δx = (γ/s) (δ − mean δ −
-    x̂ mean(δ x̂)), the scatter of s over units adds (n − 1)/(n − 3):  with ReLU, E[δx²]/E[δ²] = π/(π − 1) a layer
-    as n → ∞, 1.2112² (Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz (2019), arXiv:1902.08129).
+    x̂ mean(δ x̂)), the scatter of s over units adds 1 + (κ − 1)/(n − 3) for x of kurtosis κ:  with ReLU,
+    E[δx²]/E[δ²] = π/(π − 1) a layer as n → ∞, 1.2112² (Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz (2019),
+    arXiv:1902.08129).
     """
 
     affine: Affine = field(kw_only=True)
@@ -88,14 +94,43 @@ class BatchNorm(Law):
         lost_mean = size / n + (1 - 1 / n) * along
         lost_tilt = tilted / n + (1 - 1 / n) * tilted_pairs
         left = max(1 - (lost_mean + lost_tilt) / size, 0.0) if size else 0.0
-        factor = self.affine.scale / self._variance(x) * (n - 1) / (n - 3)
+        made = shaped(x)
+        factor = self.affine.scale / self._variance(x) * (1 + (made.tails - 1) / (n - 3))
         pairs = Pairs(*((p - lost_mean) * factor for p in delta.pairs))
-        return (replace(delta.scaled(factor * left, spread=x.spread), pairs=pairs),)
+        return (replace(delta.scaled(factor * left, spread=x.spread), pairs=pairs, tilt=1 - 2 * made.steep / n),)
 
     def flags(self, *inputs: Signal) -> tuple[str, ...]:
         (x,) = inputs
         samples, positions = self._places(x)
         return ("batch_to_width",) if samples * positions > WIDE * x.layout.count("F") * positions else ()
+
+
+class Shape(NamedTuple):
+    """Of x over the places of a unit."""
+
+    tails: float = 3.0
+    """Its kurtosis."""
+    steep: float = 0.0
+    """E[f′² (f − m)²]/(E[f′²] Var f) − 1 of the activation behind it: how much steeper it is where it is far from its
+    mean.  There a unit's s is large, and more of δ is lost with x̂: each takes this over n."""
+
+
+def shaped(x: Signal) -> Shape:
+    made = x.drawn
+    return Shape() if x.normal or made is None or made.activation is None else _shape(*made[:3])
+
+
+@lru_cache(maxsize=256)
+def _shape(activation: Pointwise, variance: float, mean: float) -> Shape:
+    u, w = gaussian_nodes(mean, variance, activation.kinks)
+    at = torch.from_numpy(u).unsqueeze(1).expand(-1, activation.channels)
+    with torch.no_grad():
+        f, slope = activation(at).mean(1).numpy(), activation.derivative(at).mean(1).numpy()
+    away, steep = (f - w @ f) ** 2, slope**2
+    size = float(w @ away)
+    if not size or not float(w @ steep):
+        return Shape()
+    return Shape(float(w @ away**2) / size**2, float(w @ (steep * away)) / (float(w @ steep) * size) - 1)
 
 
 def over_places(pairs: Pairs, samples: int, positions: int) -> float:
