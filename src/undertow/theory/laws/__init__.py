@@ -26,6 +26,7 @@ from undertow.theory.laws.linear import Linear as Linear
 from undertow.theory.laws.loss import CrossEntropy as CrossEntropy
 from undertow.theory.laws.maximum import MaxOver as MaxOver
 from undertow.theory.laws.maximum import MaxPool as MaxPool
+from undertow.theory.laws.multihead import MultiHead as MultiHead
 from undertow.theory.laws.normalisation import GroupNorm as GroupNorm
 from undertow.theory.laws.normalisation import UnitNorm as UnitNorm
 from undertow.theory.laws.product import Halves as Halves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,48 +17,44 @@ from undertow.theory.laws.softmax import Softmax
 from undertow.theory.signal import Delta, Signal
 
 
-@law("scaled_dot_product_attention")
 @dataclass(frozen=True)
-class Attention(Law):
-    """y = softmax(c q kᵀ + mask) v; c² changes the scores' size.
+class Letters:
+    """The axes of q, k, v, the scores and the output, and how long each is: i queries, j keys, d units of a head."""
 
-    Vaswani et al. (2017), arXiv:1706.03762; its signal at initialisation: Noci et al. (2022), arXiv:2206.03126.
-    """
+    q: str
+    k: str
+    v: str
+    scores: str
+    out: str
+    sizes: dict[str, int]
+    value: int
+    """Units of a value."""
 
-    queries: int = field(kw_only=True)
-    keys: int = field(kw_only=True)
-    given: tuple[tuple[int, ...], ...] = field(kw_only=True)
-    scale: float = field(kw_only=True)
+    def labels(self) -> tuple[Labels, Labels]:
+        return (
+            Labels(self.q, self.k, self.scores, self.sizes),
+            Labels(self.scores, self.v, self.out, self.sizes | {"d": self.value}),
+        )
+
+    def shape(self, axes: str, **other: int) -> tuple[int, ...]:
+        return tuple((self.sizes | other)[a] for a in axes)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """y = softmax(c q kᵀ + mask) v, from signals of q, k and v to that of y and back."""
+
+    letters: Letters
+    scale: float
     """c²"""
     dropout: float = 0.0
     reach: Reach | None = None
-    effect = "other"
 
-    @classmethod
-    def read(cls, call: Call) -> Law | None:
-        q, k, v = (call.argument(i, name) for i, name in enumerate(("query", "key", "value")))
-        mask = call.argument(3, "attn_mask")
-        if not (is_signal(q) and is_signal(k) and is_signal(v)) or is_signal(mask):
-            return None
-        given = tuple(call.given[slot.index] for slot in (q, k, v))
-        queries, keys = given[0][-2], given[1][-2]
-        scale = call.kwargs.get("scale")
-        return cls(
-            call.shape,
-            queries=queries,
-            keys=keys,
-            given=given,
-            scale=1 / given[0][-1] if scale is None else float(scale) ** 2,
-            dropout=float(call.argument(4, "dropout_p", 0.0)),
-            reach=reach(mask, bool(call.argument(5, "is_causal", False)), queries, keys),
-        )
+    def forward(self, q: Signal, k: Signal, v: Signal) -> Signal:
+        return self.steps(q, k, v)[-1][1]
 
-    def forward(self, *inputs: Signal) -> Signal:
-        return self._steps(inputs)[-1][1]
-
-    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
-        (scores, z), (softmax, a), (dropout, kept), (values, y) = self._steps(inputs)
-        q, k, v = inputs
+    def backward(self, delta: Delta, q: Signal, k: Signal, v: Signal) -> tuple[Delta | None, ...]:
+        (scores, z), (softmax, a), (dropout, kept), (values, y) = self.steps(q, k, v)
         of_weights, to_v = values.backward(delta, y, kept, v)
         assert of_weights is not None
         (of_softmax,) = dropout.backward(of_weights, kept, a)
@@ -66,25 +63,66 @@ class Attention(Law):
         assert of_scores is not None
         return (*scores.backward(of_scores.scaled(self.scale), z, q, k), to_v)
 
-    def flags(self, *inputs: Signal) -> tuple[str, ...]:
-        (_, z), (softmax, _), *_ = self._steps(inputs)
+    def flags(self, q: Signal, k: Signal, v: Signal) -> tuple[str, ...]:
+        (_, z), (softmax, _), *_ = self.steps(q, k, v)
         return softmax.flags(z)
 
-    def _steps(self, inputs: tuple[Signal, ...]) -> list[tuple[Law, Signal]]:
-        q, k, v = inputs
-        shape = (*self.shape[:-2], self.queries, self.keys)
-        batch = "".join(chr(ord("A") + i) for i in range(len(shape) - 2))
-        sizes = dict(zip(batch, shape, strict=False)) | {"i": self.queries, "j": self.keys}
-        units, values = {"d": self.given[0][-1]}, {"d": self.given[2][-1]}
-        scores = Contraction(shape, labels=Labels(batch + "id", batch + "jd", batch + "ij", sizes | units))
-        product = scores.forward(q, k)
-        attends = product.attends or Attends(self.queries, self.keys)
-        z = replace(product.scaled(self.scale), attends=attends._replace(reach=self.reach))
-        softmax, dropout = Softmax(shape, keys=self.keys, axis=len(shape) - 1), Dropout(shape, self.dropout)
+    def steps(self, q: Signal, k: Signal, v: Signal) -> list[tuple[Law, Signal]]:
+        letters = self.letters
+        shape = letters.shape(letters.scores)
+        product, sum_ = letters.labels()
+        scores = Contraction(shape, labels=product)
+        raw = scores.forward(q, k)
+        attends = raw.attends or Attends(letters.sizes["i"], letters.sizes["j"])
+        z = replace(raw.scaled(self.scale), attends=attends._replace(reach=self.reach))
+        softmax = Softmax(shape, keys=letters.sizes["j"], axis=letters.scores.index("j"))
+        dropout = Dropout(shape, self.dropout)
         a = softmax.forward(z)
         kept = dropout.forward(a)
-        mixed = Contraction(self.shape, labels=Labels(batch + "ij", batch + "jd", batch + "id", sizes | values))
-        return [(scores, z), (softmax, a), (dropout, kept), (mixed, mixed.forward(kept, v))]
+        values = Contraction(letters.shape(letters.out, d=letters.value), labels=sum_)
+        return [(scores, z), (softmax, a), (dropout, kept), (values, values.forward(kept, v))]
+
+
+@law("scaled_dot_product_attention")
+@dataclass(frozen=True)
+class Attention(Law):
+    """y = softmax(c q kᵀ + mask) v; c² changes the scores' size.
+
+    Vaswani et al. (2017), arXiv:1706.03762; its signal at initialisation: Noci et al. (2022), arXiv:2206.03126.
+    """
+
+    heads: Heads = field(kw_only=True)
+    effect = "other"
+
+    @classmethod
+    def read(cls, call: Call) -> Law | None:
+        q, k, v = (call.argument(i, name) for i, name in enumerate(("query", "key", "value")))
+        mask = call.argument(3, "attn_mask")
+        if not (is_signal(q) and is_signal(k) and is_signal(v)) or is_signal(mask):
+            return None
+        of_q, of_k, of_v = (call.given[slot.index] for slot in (q, k, v))
+        queries, keys = of_q[-2], of_k[-2]
+        batch = string.ascii_uppercase[: len(call.shape) - 2]
+        sizes = dict(zip(batch, call.shape, strict=False)) | {"i": queries, "j": keys, "d": of_q[-1]}
+        letters = Letters(batch + "id", batch + "jd", batch + "jd", batch + "ij", batch + "id", sizes, of_v[-1])
+        scale = call.kwargs.get("scale")
+        dropout = float(call.argument(4, "dropout_p", 0.0))
+        seen = reach(mask, bool(call.argument(5, "is_causal", False)), queries, keys)
+        return cls(
+            call.shape, heads=Heads(letters, 1 / of_q[-1] if scale is None else float(scale) ** 2, dropout, seen)
+        )
+
+    def forward(self, *inputs: Signal) -> Signal:
+        q, k, v = inputs
+        return self.heads.forward(q, k, v)
+
+    def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
+        q, k, v = inputs
+        return self.heads.backward(delta, q, k, v)
+
+    def flags(self, *inputs: Signal) -> tuple[str, ...]:
+        q, k, v = inputs
+        return self.heads.flags(q, k, v)
 
 
 def reach(mask: Any, causal: bool, queries: int, keys: int) -> Reach | None:
