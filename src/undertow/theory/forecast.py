@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from undertow.foundation import Effect, Finding, InputError, UnknownNameError
 from undertow.record import Entry, Ledger, Site
@@ -20,6 +20,7 @@ from undertow.theory.blueprint import Blueprint
 from undertow.theory.propagate import Flow, propagate
 from undertow.theory.reading import read
 from undertow.theory.signal import Delta
+from undertow.theory.weight_gradients import weight_gradients
 
 if TYPE_CHECKING:
     from undertow.theory.isometry import Isometry
@@ -109,6 +110,11 @@ class Forecast:
     def end_to_end(self) -> float:
         """Backward rms at the first site of the main path over that at its last: what the depth leaves."""
         return self.ledger.end_to_end
+
+    @cached_property
+    def weight_gradients(self) -> dict[str, float]:
+        """‖∂L/∂W‖ of each linear layer by its site's name, for a loss that hands back `cotangent`."""
+        return weight_gradients(self.blueprint, self.flow)
 
     @property
     def left(self) -> float:
@@ -214,7 +220,7 @@ def interval(delta: Delta) -> tuple[float, float, float]:
     return middle, middle / reach, middle * reach
 
 
-def forecast(model: nn.Module | Blueprint, inputs: Any = None, *, cotangent: float = 1.0) -> Forecast:
+def forecast(model: nn.Module | Blueprint, inputs: Any = None, *, cotangent: float | Tensor = 1.0) -> Forecast:
     """What the gradient of `model` will do at its present weights, by theory: nothing is trained or changed.
 
     ::
@@ -230,16 +236,23 @@ def forecast(model: nn.Module | Blueprint, inputs: Any = None, *, cotangent: flo
         A batch as the model will see it: a tensor, a tuple of arguments or a dict of keyword arguments.
     cotangent:
         The rms of ∂L/∂output.  Only the depths at which numbers leave their format depend on it; the mean
-        cross-entropy of B samples in C classes starts with about √(C − 1)/(C·B).
+        cross-entropy of B samples in C classes starts with about √(C − 1)/(C·B).  Or ∂L/∂output itself, whose
+        products between samples the gradients of the weights depend on.
 
     Raises
     ------
     ModelError, InputError
-        As `undertow.theory.reading.read`; InputError for a cotangent that is not positive and finite.
+        As `undertow.theory.reading.read`; InputError for a cotangent that is not positive and finite, or not of the
+        output's shape.
     """
-    if not 0 < cotangent < math.inf:
-        raise InputError(f"cotangent={cotangent!r}", "a positive finite rms", "forecast(model, x, cotangent=1e-3)")
-    if isinstance(model, Blueprint):
-        return Forecast(model, propagate(model, cotangent), cotangent)
-    blueprint = read(model, inputs)
-    return Forecast(blueprint, propagate(blueprint, cotangent), cotangent, model)
+    real = isinstance(cotangent, Tensor)
+    rms = float(cotangent.detach().double().square().mean().sqrt()) if real else cotangent
+    if not 0 < rms < math.inf:
+        raise InputError(f"a cotangent of rms {rms!r}", "a positive finite rms", "forecast(model, x, cotangent=1e-3)")
+    blueprint = model if isinstance(model, Blueprint) else read(model, inputs)
+    shape = blueprint.nodes[blueprint.outputs[0]].law.shape
+    if real and cotangent.shape != shape:
+        got = f"a cotangent of shape {tuple(cotangent.shape)} for an output of shape {shape}"
+        raise InputError(got, "∂L/∂output", "forecast(model, x, cotangent=gradient_of_the_logits)")
+    flow = propagate(blueprint, cotangent)
+    return Forecast(blueprint, flow, rms, model if isinstance(model, nn.Module) else None)

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from undertow.theory.blueprint import Blueprint
-from undertow.theory.signal import Delta, Pairs, Signal
+from undertow.theory.signal import Delta, Pairs, Signal, measured
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Flow:
     """Per node, the rms of what it hands back to each of its inputs; NaN where nothing."""
 
 
-def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
-    """The flow for a backward value of this rms at the blueprint's first output."""
+def propagate(blueprint: Blueprint, cotangent: float | Tensor = 1.0) -> Flow:
+    """The flow for a backward value of this rms at the blueprint's first output, or for a real one."""
     signals: list[Signal] = []
     flags: list[tuple[str, ...]] = []
     for node in blueprint.nodes:
@@ -33,7 +34,7 @@ def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
     deltas: list[Delta | None] = [None] * len(signals)
     shares: list[tuple[float, ...]] = [()] * len(signals)
     last = blueprint.outputs[0]
-    deltas[last] = Delta(torch.full_like(signals[last].square, cotangent**2))
+    deltas[last] = given(signals[last], cotangent)
     for index in range(last, -1, -1):
         delta, node = deltas[index], blueprint.nodes[index]
         if delta is None:
@@ -44,6 +45,14 @@ def propagate(blueprint: Blueprint, cotangent: float = 1.0) -> Flow:
             if share is not None:
                 deltas[source] = share if (so_far := deltas[source]) is None else joined(so_far, share)
     return Flow(tuple(signals), tuple(deltas), tuple(flags), tuple(shares))
+
+
+def given(output: Signal, cotangent: float | Tensor) -> Delta:
+    """The backward value that the loss hands to an output: of this rms and independent everywhere, or as it is."""
+    if not isinstance(cotangent, Tensor):
+        return Delta(torch.full_like(output.square, cotangent**2))
+    real = measured(cotangent, output.layout.roles)
+    return Delta(torch.full_like(output.square, float(real.square.mean())), real.pairs)
 
 
 def joined(one: Delta, other: Delta) -> Delta:
