@@ -51,3 +51,28 @@ def test_pooling_on_the_way_is_left_out() -> None:
     resized = [e.other for e in ledger.path if e.site.operation in ("avg_pool2d", "getitem")]
     assert len(resized) == 2
     assert flow(ledger) == pytest.approx(ledger.end_to_end / (resized[0] * resized[1]))
+
+
+class Attending(nn.Module):
+    """Pre-norm blocks whose queries, keys and values come from one layer, as GPT-2 has them."""
+
+    def __init__(self, blocks: int, width: int = 32) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
+        self.three = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(blocks))
+        self.out = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for norm, three, out in zip(self.norms, self.three, self.out, strict=True):
+            q, k, v = (part.unflatten(-1, (4, 8)).transpose(1, 2) for part in three(norm(x)).split(32, dim=-1))
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + out(attended.transpose(1, 2).flatten(2))
+        return x
+
+
+def test_fewer_values_inside_a_residual_branch_are_no_resizing():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 32), Attending(12), nn.Linear(32, 4))
+    ledger = examine(model, (torch.randn(2, 16, 32), torch.randn(2, 16, 4)), F.mse_loss).ledger
+    assert any(e.site.operation == "scaled_dot_product_attention" for e in ledger.path)
+    assert flow(ledger) == pytest.approx(ledger.end_to_end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from undertow.foundation import Cause
@@ -21,6 +22,8 @@ FLAT_SHARE, FLAT = 0.7, 0.05
 3 % of tanh's flat; 70 % takes ten times its spread.  A flat unit learns twenty times slower than at its best."""
 LARGE_INPUT = 3.0
 """Standardised data has rms 1; three is outside any usual normalisation (pixels in 0..1, unit variance)."""
+ROUNDING = 1e-6
+"""Two sums of the same numbers agree to this; what differs by more has another reader."""
 CRITICAL_EXCESS = math.sqrt(2)
 """Weights whose factor, with the activation's, exceeds this a layer have at least twice the critical variance."""
 FITTED = 0.1
@@ -50,12 +53,21 @@ def _resizing(ledger: Ledger) -> dict[int, float]:
     """Factors of the operations that change the number of values, by their places on the path; a product with a
     number changes none, and counts as any other.
 
-    So does a detour that comes back to the number that it left with: attention's scores, a gate of pooled values.
+    So does a detour that comes back to the number that it left with: attention's scores, a gate of pooled values, and
+    whatever happens in a residual branch, between the fork and the sum.
     """
     left: list[tuple[int, int, int]] = []
+    forks: list[tuple[int, int]] = []
     path = ledger.path
-    for place, (before, entry) in enumerate(zip(path, path[1:], strict=False), 1):
+    for place, (before, entry) in enumerate(pairwise(path), 1):
         had, has = before.forward.count, entry.forward.count
+        if abs(entry.branching - 1) > ROUNDING:
+            forks.append((place, had))
+        if entry.site.effect == "branching":
+            fork = next((start for start, count in reversed(forks) if count == has), None)
+            if fork is not None:
+                forks = [one for one in forks if one[0] < fork]
+                left = [one for one in left if one[2] < fork]
         if had == has or entry.site.effect == "weights":
             continue
         returns = [start == has and (end < start) == (had < has) for start, end, _ in left]
