@@ -15,10 +15,15 @@ class Owners:
     def __init__(self, model: nn.Module) -> None:
         self._names: dict[int, tuple[str, ...]] = {id(p): (name,) for name, p in model.named_parameters()}
         self.trained = tuple(name for name, p in model.named_parameters() if p.requires_grad)
+        self._trained = frozenset(self.trained)
         self._kept: list[Tensor] = []
 
     def of(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for t in tensors for name in self._names.get(id(t), ())))
+
+    def trains(self, names: Iterable[str]) -> bool:
+        """Whether an optimizer may train one of these; of a model that is frozen as a whole, as if it were not."""
+        return bool(self._trained.intersection(names)) if self.trained else True
 
     def pass_on(self, operation: str, tensors: Iterable[Tensor], output: Any) -> None:
         """Notes that `output` is computed with what these tensors are, unless that cuts it off."""

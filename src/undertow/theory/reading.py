@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,13 +20,18 @@ from undertow.record.operations import PLUMBING, effect_of, operation_name
 from undertow.record.stack import Stack
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.expressions import ENDS, Expressions
-from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, Spelt, law_of
+from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, Spelt, is_field, law_of
 from undertow.theory.owners import Owners
+from undertow.theory.shapes import Shapes
 from undertow.theory.signal import measured
+from undertow.theory.untouched import as_in_training, disturbing_nothing, inside, untouched, values_untouched
 
 TABLES = {"embedding", "embedding_bag"}
-MOVES = PLUMBING | {"getitem", "chunk", "split", "select", "narrow", "unbind", "expand", "tensor_split", "index_select"}
-"""Operations that have no site in a ledger: each value of theirs is a value of their input."""
+MAKERS = {
+    *(f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn")),
+    *(f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")),
+}
+"""Operations that take no more than the shape and format of a tensor."""
 
 
 def read(model: nn.Module, inputs: Any) -> Blueprint:
@@ -49,11 +53,15 @@ def read(model: nn.Module, inputs: Any) -> Blueprint:
         raise InputError(f"an input of {type(inputs).__name__} without a tensor", "a batch", "forecast(model, x)")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise ModelError("a model with lazy modules", "weights, which a first batch makes", "model(batch) first")
-    with _as_in_training(model), torch.no_grad():
+    meta = next((name for name, p in model.named_parameters() if p.is_meta), None)
+    if meta is not None:
+        got = f"a model whose weights have no values ({meta} is on the meta device)"
+        raise ModelError(got, "a model with its weights", "model.to_empty(device='cpu'), then initialise")
+    with untouched(model), as_in_training(model), torch.no_grad():
         try:
             return _Reader(model, FakeTensorMode(allow_non_fake_inputs=True)).read(args, kwargs)
         except Exception:  # control flow that depends on values, an operation that knows no shapes only
-            with _unchanged(model):
+            with values_untouched(model):
                 return _on_values(model, args, kwargs)
 
 
@@ -73,6 +81,7 @@ class _Reader:
 
     def __init__(self, model: nn.Module, fake: FakeTensorMode | None) -> None:
         self.model, self.fake = model, fake
+        self.shapes = Shapes(fake) if fake else None
         self.stack = Stack(model)
         self.owners = Owners(model)
         numbers = sum(p.numel() for p in model.parameters())
@@ -81,14 +90,19 @@ class _Reader:
         self.kept: list[Tensor] = []
         self.own = {id(t) for t in (*model.parameters(), *model.buffers())}
         self.inputs: dict[int, Tensor] = {}
+        self.learnt: set[int] = set()
+        """Nodes that depend on a parameter: others have no gradient, and no site in a ledger."""
+        self.coded: set[int] = set()
+        """A first input of whole numbers: bytes of an image, that become a signal as floating-point numbers."""
         self.expressions = Expressions()
         self.closed: list[nn.Module] = []
         """A module that one law covers, while it runs."""
 
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blueprint:
+        self.coded = {id(t) for t in args[:1] if isinstance(t, Tensor) and not t.is_floating_point()}
         args, kwargs = tree_map(self._given, (args, kwargs))
         with self.fake or contextlib.nullcontext(), seeing(self.call, self.enter, self.leave):
-            output = self.model(*args, **kwargs)
+            output = inside(self.model)(*args, **kwargs)
         found = [self.made[id(t)] for t in tree_leaves(output) if isinstance(t, Tensor) and id(t) in self.made]
         if not found:
             raise InputError("a model whose output does not depend on its input", "one that does", "forecast(model, x)")
@@ -99,10 +113,12 @@ class _Reader:
     # ------------------------------------------------------------ tensors
 
     def _given(self, value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not is_field(value):
             return value
         made = self.fake.from_tensor(value.detach()) if self.fake else value.detach().clone()
-        index = self.blueprint.add(Given(tuple(value.shape), signal=measured(value, _roles_of_input(value, ""))))
+        with unset_fake_temporarily():
+            signal = measured(value, _roles_of_input(value, ""))
+        index = self.blueprint.add(Given(tuple(value.shape), signal=signal))
         self.inputs[index] = value
         self._note(made, index)
         return made
@@ -130,6 +146,8 @@ class _Reader:
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         frame = self.stack.leave(module)
+        if not self.closed and is_field(output) and id(output) not in self.made:
+            self._bridge(module, args, output)
         if not self.closed or self.closed[-1] is not module:
             return
         self.closed.pop()
@@ -143,10 +161,11 @@ class _Reader:
             sources = [self.made[id(a)] for a in args if isinstance(a, Tensor) and id(a) in self.made]
             names = self.owners.of(module.parameters())
             self._note(output, self.blueprint.add(law, *sources[:1], site=site, parameters=names))
+            self.learnt.add(self.made[id(output)])
 
     def _of_module(self, module: nn.Module, args: tuple[Any, ...], output: Tensor | None) -> Law | None:
         """The law of a whole module of the user's own, given one signal."""
-        if not args or not isinstance(args[0], Tensor) or id(args[0]) not in self.made:
+        if not args or id(args[0]) not in self.made or isinstance(module, torch.jit.ScriptModule):
             return None
         shape = tuple((args[0] if output is None else output).shape)
         with unset_fake_temporarily():
@@ -156,6 +175,12 @@ class _Reader:
             call = Call("", module, (Slot(0),), {}, (tuple(args[0].shape),), shape)
             return next((law for ask in WHOLE if (law := ask(module, args, call)) is not None), None)
 
+    def _bridge(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        """A module whose inside can't be seen: TorchScript, or code of its own."""
+        shown = isinstance(output, FakeTensor) or isinstance(module, torch.jit.ScriptModule)  # else made of constants
+        if shown and any(isinstance(t, Tensor) and id(t) in self.made for t in args):
+            self._made_by(own_class(module).__name__.lower(), disturbing_nothing(module), args, {}, output)
+
     # ------------------------------------------------------------ operations
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -163,20 +188,27 @@ class _Reader:
             return function(*args, **kwargs)
         name = args[1].name if function is applied else operation_name(function)
         leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        if name in MAKERS and isinstance(args[0], FakeTensor):
+            with unset_fake_temporarily():
+                return function(torch.empty(args[0].shape, dtype=args[0].dtype), *args[1:], **kwargs)
         if any(id(t) in self.made for t in leaves):
             return self._follow(name, function, args, kwargs)
-        if self.fake is None or any(isinstance(t, FakeTensor) for t in leaves) or self._writes_own(function, args):
+        if self.fake and self._writes_own(function, args):
+            return args[0]
+        if self.fake is None or any(isinstance(t, FakeTensor) for t in leaves):
             output = function(*args, **kwargs)
         else:
             with unset_fake_temporarily():
                 output = function(*args, **kwargs)
         if name in TABLES:
             return self._looked_up(name, output, self.owners.of(leaves))
+        if any(id(t) in self.coded for t in leaves) and isinstance(output, Tensor) and output.is_floating_point():
+            return self._given(output)
         self.owners.pass_on(name, leaves, output)
         return output
 
     def _writes_own(self, function: Any, args: tuple[Any, ...]) -> bool:
-        """Whether a call in place would change the model: it is made without values then."""
+        """Whether a call in place would change the model."""
         name = getattr(function, "__name__", "")
         in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__setitem__", "__imul__")
         return in_place and bool(args) and id(args[0]) in self.own
@@ -188,25 +220,33 @@ class _Reader:
             law = Embedding(tuple(output.shape), signal=measured(output, roles))
         made = self.fake.from_tensor(output.detach()) if self.fake else output
         self._note(made, self.blueprint.add(law, site=self.stack.site(name, "weights"), parameters=names))
+        self.learnt.add(self.made[id(made)])
         return made
 
     def _follow(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        run = self.shapes.run(name, function, args, kwargs) if self.shapes else function(*args, **kwargs)
+        return self._made_by(name, function, args, kwargs, run)
+
+    def _made_by(self, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """Notes what a call has made as nodes."""
         sources: list[int] = []
         shapes: list[tuple[int, ...]] = []
+        formats: list[torch.dtype] = []
 
         def slot(value: Any) -> Any:
             if not isinstance(value, Tensor) or id(value) not in self.made:
                 return value
             sources.append(self.made[id(value)])
             shapes.append(tuple(value.shape))
+            formats.append(value.dtype)
             return Slot(len(sources) - 1)
 
         slotted, slotted_kwargs = tree_map(slot, (args, kwargs))
-        output = function(*args, **kwargs)
-        tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point()]
+        tensors = [t for t in tree_leaves(output) if is_field(t)]
         names = self.owners.of(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
         for place, tensor in enumerate(tensors):
-            call = Call(name, function, slotted, slotted_kwargs, tuple(shapes), tuple(tensor.shape), place)
+            shape = tuple(tensor.shape)
+            call = Call(name, function, slotted, slotted_kwargs, tuple(shapes), shape, place, tuple(formats))
             with unset_fake_temporarily():
                 self._note(tensor, self._node(call, sources, effect_of(name, args), names))
         return output
@@ -214,7 +254,8 @@ class _Reader:
     def _node(self, call: Call, sources: list[int], effect: Effect, names: tuple[str, ...]) -> int:
         name, direct = call.operation, Activate.read(call)
         spelled = self.expressions.law(call, sources)
-        law: Law = direct or law_of(call) or Bridged.read(call)
+        hidden = any(isinstance(t, FakeTensor) for t in tree_leaves((call.args, dict(call.kwargs))))
+        law: Law = direct or (None if hidden else law_of(call)) or Bridged.read(call)
         given = sources
         if spelled is not None and (direct is not None or len(sources) > 1 or self._ends(spelled[0], name)):
             law, given = spelled[0], [spelled[1]]
@@ -223,8 +264,12 @@ class _Reader:
             elif direct is None:
                 law = Spelt(law.shape, activation=spelled[0].activation)
         effect = law.effect if law.effect != "other" else effect
-        site = None if name in MOVES else self.stack.site(name, effect)
-        index = self.blueprint.add(law, *given, site=site, parameters=names)
+        index = self.blueprint.add(law, *given, parameters=names)
+        if self.owners.trains(names) or any(s in self.learnt for s in sources):
+            self.learnt.add(index)
+            if name not in PLUMBING and not call.output:  # those that have a site in a ledger
+                node = self.blueprint.nodes[index]
+                self.blueprint.nodes[index] = node._replace(site=self.stack.site(name, effect))
         self.expressions.note(index, call, sources, bent=isinstance(law, Activate))
         return index
 
@@ -250,27 +295,3 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if hasattr(inputs, "keys") and hasattr(inputs, "data"):  # a BatchEncoding of transformers
         return (), dict(inputs)
     return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
-
-
-@contextlib.contextmanager
-def _as_in_training(model: nn.Module) -> Iterator[None]:
-    """Modules that the user froze by themselves stay so; a model in evaluation mode is forecast as it will train."""
-    modes = [] if model.training else [(m, m.training) for m in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = True
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextlib.contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
-    buffers = [(b, b.clone()) for b in model.buffers()]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)

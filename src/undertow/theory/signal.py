@@ -157,7 +157,7 @@ def measured(x: Tensor, roles: str) -> Signal:
     """The moments of a real tensor: the model's input, or an embedding of real tokens."""
     layout = Layout(tuple(x.shape), roles)
     order = sorted(range(x.ndim), key=lambda axis: "SPF".index(roles[axis]))
-    values = x.detach().double().permute(order)
+    values = (x.abs() if x.is_complex() else x).detach().double().permute(order)
     samples, units = layout.count("S"), layout.count("F")
     values = values.reshape(samples, *layout.positions, units)
     sizes = values.square().mean(-1)

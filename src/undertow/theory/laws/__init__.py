@@ -31,7 +31,10 @@ from undertow.theory.laws.normalisation import GroupNorm as GroupNorm
 from undertow.theory.laws.normalisation import UnitNorm as UnitNorm
 from undertow.theory.laws.product import Halves as Halves
 from undertow.theory.laws.product import Product as Product
+from undertow.theory.laws.recurrent import OneStep as OneStep
+from undertow.theory.laws.recurrent import Recurrent as Recurrent
 from undertow.theory.laws.reduction import Reduced as Reduced
 from undertow.theory.laws.softmax import Hidden as Hidden
 from undertow.theory.laws.softmax import Softmax as Softmax
 from undertow.theory.laws.unknown import Bridged as Bridged
+from undertow.theory.laws.unknown import is_field as is_field

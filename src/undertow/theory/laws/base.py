@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.foundation import Effect
+from undertow.native.statistics import statistics
 from undertow.theory.signal import Delta, Layout, Signal
 
 
@@ -38,6 +39,8 @@ class Call:
     """Of the output."""
     output: int = 0
     """Which of several outputs."""
+    formats: tuple[torch.dtype, ...] = ()
+    """Of its inputs, by slot."""
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """An argument by its place or its name."""
@@ -111,13 +114,23 @@ def is_signal(argument: Any) -> bool:
     return isinstance(argument, Slot)
 
 
+MOST = 1 << 20
+"""Numbers of a weight that its mean square is taken of: of more, every n-th row.  An error of 0.14 % (2/√MOST rows of
+normal numbers), for reading 5 billion weights takes seconds."""
+
+
 def mean_square(tensor: Tensor | None) -> float:
-    """E[w²] of real numbers; 0 for None."""
-    return (
-        0.0
-        if tensor is None
-        else float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) ** 2 / max(tensor.numel(), 1)
-    )
+    """E[w²] of real numbers, of a large tensor from a sample of its rows; 0 for None."""
+    if tensor is None or not tensor.numel():
+        return 0.0
+    rows = tensor.detach()
+    if rows.numel() > MOST and rows.ndim > 1:
+        rows = rows[:: -(-rows.numel() // MOST)]
+    if not rows.is_contiguous() or rows.is_complex():
+        return float(torch.linalg.vector_norm(rows, dtype=torch.float64 if not rows.is_complex() else None)) ** 2 / max(
+            rows.numel(), 1
+        )
+    return statistics(rows).rms ** 2
 
 
 def like(signal: Signal, shape: tuple[int, ...]) -> Layout:

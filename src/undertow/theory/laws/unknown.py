@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from undertow.theory.laws.base import Call, Law, Slot
 from undertow.theory.signal import Delta, Layout, Pairs, Signal
 
-MOST = 1 << 22
-"""Values of the largest tensor that is made to measure an operation."""
+
+class Measured(NamedTuple):
+    """Of one operation."""
+
+    square: float
+    """E[y²]"""
+    mean: float
+    """E[y]"""
+    factors: list[float]
+    """Per input E[δx²]/E[δy²]; NaN where no gradient comes back."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class Bridged(Law):
     function: Callable[..., Any] = field(kw_only=True, repr=False, compare=False)
     args: tuple[Any, Any] = field(kw_only=True, repr=False, compare=False)
     given: tuple[tuple[int, ...], ...] = field(kw_only=True)
+    formats: tuple[torch.dtype, ...] = field(kw_only=True)
     output: int = 0
 
     @classmethod
@@ -36,18 +46,21 @@ class Bridged(Law):
             function=call.function,
             args=(call.args, dict(call.kwargs)),
             given=call.given,
+            formats=call.formats,
             output=call.output,
         )
 
     def forward(self, *inputs: Signal) -> Signal:
-        square, mean, _ = self._measured(inputs)
+        found = self._measured(inputs)
         x = max(inputs, key=lambda s: len(s.layout.shape))
         layout = Layout(self.shape, _roles(self.shape, x.layout))
         ones = torch.ones(x.square.shape[0], *[1] * layout.roles.count("P"), dtype=torch.float64)
-        return replace(x, layout=layout, square=ones * square, mean=ones * mean, pairs=Pairs(), normal=False)
+        square, mean = (found.square, found.mean) if found else (float(x.square.mean()), float(x.mean.mean()))
+        return replace(x, layout=layout, square=ones * square, mean=ones * mean, pairs=Pairs(), normal=False, places=0)
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
-        _, _, factors = self._measured(inputs)
+        measured = self._measured(inputs)
+        factors = measured.factors if measured else [1.0] * len(inputs)
         size = float(delta.square.mean())
         found: list[Delta | None] = []
         for factor, x in zip(factors, inputs, strict=True):
@@ -56,30 +69,49 @@ class Bridged(Law):
         return tuple(found)
 
     def flags(self, *inputs: Signal) -> tuple[str, ...]:
-        return ("bridged",)
+        return ("bridged",) if self._measured(inputs) else ("unmeasured",)
 
-    def _measured(self, inputs: tuple[Signal, ...]) -> tuple[float, float, list[float]]:
-        """E[y²], E[y] and per input E[δx²]/E[δy²]; NaN where no gradient comes back."""
+    def _measured(self, inputs: tuple[Signal, ...]) -> Measured | None:
+        """None where the operation does not take such numbers."""
         generator = torch.Generator().manual_seed(0)
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
-            drawn = [_drawn(s, shape, generator) for s, shape in zip(inputs, self.given, strict=True)]
-            args, kwargs = tree_map(lambda a: drawn[a.index] * 1.0 if isinstance(a, Slot) else a, self.args)
-            made = self.function(*args, **kwargs)
-            y = [t for t in tree_leaves(made) if isinstance(t, Tensor) and t.is_floating_point()][self.output]
-            square, mean = float(y.detach().double().square().mean()), float(y.detach().double().mean())
-            if not y.requires_grad:
-                return square, mean, [math.nan] * len(drawn)
-            cotangent = torch.randn(y.shape, generator=generator)
-            grads = torch.autograd.grad(y, drawn, cotangent, allow_unused=True)
-        factors = [math.nan if g is None else float(g.double().square().mean()) for g in grads]
-        return square, mean, factors
+            whole = zip(inputs, self.given, self.formats, strict=True)
+            drawn = [_drawn(s, shape, dtype, generator) for s, shape, dtype in whole]
+            args, kwargs = tree_map(lambda a: drawn[a.index] * 1.0 if isinstance(a, Slot) else _real(a), self.args)
+            try:
+                made = self.function(*args, **kwargs)
+                y = [t for t in tree_leaves(made) if is_field(t)][self.output]
+                cotangent = torch.randn(y.shape, generator=generator, dtype=y.dtype)
+                grads = torch.autograd.grad(y, drawn, cotangent, allow_unused=True) if y.requires_grad else ()
+            except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
+                return None
+        factors = [math.nan if g is None else _mean_square(g) for g in grads] or [math.nan] * len(drawn)
+        return Measured(_mean_square(y), float(y.detach().real.double().mean()), factors)
 
 
-def _drawn(signal: Signal, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def is_field(value: Any) -> bool:
+    """Whether a value can be a signal: a tensor of real or complex numbers."""
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _mean_square(tensor: Tensor) -> float:
+    return float(tensor.detach().abs().double().square().mean())
+
+
+def _real(value: Any) -> Any:
+    """Of a tensor of which only the shape is known: a mask of every other element, else zeros."""
+    if not isinstance(value, FakeTensor):
+        return value
+    every = torch.arange(value.numel()).reshape(value.shape)
+    return every % 2 == 0 if value.dtype == torch.bool else torch.zeros(value.shape, dtype=value.dtype)
+
+
+def _drawn(signal: Signal, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
     mean = float(signal.mean.mean())
     std = math.sqrt(max(float(signal.square.mean()) - mean**2, 0.0))
-    return (mean + std * torch.randn(shape, generator=generator)).requires_grad_()
+    numbers = torch.randn(shape, generator=generator, dtype=dtype if dtype.is_complex else torch.float32)
+    return (mean + std * numbers).to(dtype).requires_grad_()
 
 
 def _roles(shape: tuple[int, ...], source: Layout) -> str:
