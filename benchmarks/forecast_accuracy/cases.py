@@ -100,7 +100,7 @@ def _weights() -> Iterator[Case]:
         for init in ("default", "matched"):
             row = "weights_kinked" if act in ("relu", "selu") else "weights"
             make = partial(n.classifier, act, init, 512, DEPTH)
-            yield Case(row, f"{act}-{init}", make, partial(noise, 64, 512, classes=10), 7, DEPTH)
+            yield Case(row, f"{act}-{init}", make, partial(noise, 64, 512, classes=10), 15, DEPTH)
 
 
 def _normalised() -> Iterator[Case]:

@@ -103,10 +103,8 @@ def outside(pairs: Sequence[Pair]) -> float:
 
 
 def weights(pairs: Sequence[Pair]) -> float:
-    """|forecast/measured − 1| of a weight's gradient norm, given the cotangent: median over weights, then seeds."""
-    return statistics.median(_weights(p) for p in pairs)
-
-
-def _weights(pair: Pair) -> float:
-    names = [w for w in pair.foretold.weights if w in pair.measured.weights]
-    return statistics.median(abs(pair.foretold.weights[w] * pair.scale / pair.measured.weights[w] - 1) for w in names)
+    """|forecast/measured − 1| of the gradient norm of a weight, given the cotangent: the median over the weights of
+    what the seeds' median is off."""
+    names = [w for w in pairs[0].foretold.weights if w in pairs[0].measured.weights]
+    ratios = ((p.foretold.weights[w] * p.scale / p.measured.weights[w] for p in pairs) for w in names)
+    return statistics.median(abs(statistics.median(of_seeds) - 1) for of_seeds in ratios)

@@ -62,7 +62,8 @@ def underflow(seeds: int) -> Iterator[Line]:
 
 
 def times(rounds: int, wide: int) -> Iterator[Line]:
-    """The median after a first call, which sets up what is made once a process."""
+    """Of the processor, which is the time where nothing else runs; the median after a first call, which sets up what
+    is made once a process."""
     mlp = n.plain("gelu", "default", 512, 50), torch.randn(16, 512)
     yield Line("time", "MLP, 50 layers of 512", rounds, (Got("time", seconds(*mlp, rounds) * 1e3, 50, " ms"),))
     blocks = n.transformer(wide, 24, 0.02), torch.randn(2, 128, wide)
@@ -73,7 +74,7 @@ def times(rounds: int, wide: int) -> Iterator[Line]:
 def seconds(model: nn.Module, given: Tensor, rounds: int) -> float:
     taken: list[float] = []
     for _ in range(rounds + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         _ = ut.forecast(model, given).end_to_end
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return statistics.median(taken[1:])
