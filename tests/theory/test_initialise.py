@@ -8,7 +8,7 @@ from torch import nn
 
 from undertow.activations import Custom, activation
 from undertow.foundation import InputError, ModelError, UnknownNameError, language
-from undertow.theory import gain, match_
+from undertow.theory import gain, half_stable, match_
 
 
 @pytest.fixture(autouse=True)
@@ -36,15 +36,15 @@ def sizes(model: nn.Sequential, x: torch.Tensor) -> tuple[list[float], list[floa
     return [o.square().mean().item() for o in outputs], [i.grad.square().mean().item() for i in inputs]
 
 
-def measured(name: str, direction: str, depth: int = 6, width: int = 256, draws: int = 12):
-    """Over draws of the weights: forward mean squares, and the gradient's at the first input over the last."""
+def measured(name: str, direction: str, depth: int = 6, width: int = 256, draws: int = 12, first: int = 0):
+    """Over draws of the weights: forward mean squares, and the gradient's at one input over the last."""
     forward, ratio = torch.zeros(depth + 1), 0.0
     for seed in range(draws):
         torch.manual_seed(seed)
         model = mlp(name, depth, width)
         account = match_(model, direction)
         f, b = sizes(model, torch.randn(50, width))
-        forward, ratio = forward + torch.tensor(f) / draws, ratio + b[0] / b[-1] / draws
+        forward, ratio = forward + torch.tensor(f) / draws, ratio + b[first] / b[-1] / draws
     return account, forward.tolist(), ratio
 
 
@@ -177,6 +177,67 @@ def test_a_generator_makes_it_repeatable_and_leaves_the_global_one_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("name", ["gelu", "tanh", "sigmoid", "relu"])
+def test_critical_keeps_both_sizes(name):
+    account, forward, ratio = measured(name, "critical", depth=8, first=1)  # the first layer brings the variance there
+    assert forward == pytest.approx([m.rms**2 for m in account], rel=TOLERANCE)
+    assert forward[1:-1] == pytest.approx([forward[0]] * 7, rel=TOLERANCE)
+    assert ratio == pytest.approx(1, rel=1.5 * TOLERANCE)
+
+
+def test_critical_is_the_half_stable_point_where_there_is_one():
+    model = mlp("mish", 4, 400)
+    account, point = match_(model, "critical"), half_stable("mish")
+    assert [m.rms**2 for m in account[:-1]] == pytest.approx([point.q] * 4)
+    assert [m.gain for m in account[1:-1]] == pytest.approx([point.sigma_w] * 3)
+    assert [m.bias for m in account[:-1]] == pytest.approx([point.sigma_b] * 4)
+    assert model[2].bias.std().item() == pytest.approx(point.sigma_b, rel=0.15)
+    unbiased = nn.Sequential(nn.Linear(9, 9, bias=False), nn.Mish(), nn.Linear(9, 9))
+    assert [m.bias for m in match_(unbiased, "critical")] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "distribution"),
+    [
+        ("tanh", "backward", "normal"),
+        ("tanh", "backward", "orthogonal"),
+        ("gelu", "critical", "uniform"),
+        ("gelu", "critical", "truncated_normal"),
+    ],
+)
+def test_fifty_layers_keep_their_backward_value(distribution, name, target):
+    logs = []
+    for seed in range(2):
+        model = mlp(name, depth=50, width=200)
+        match_(model, target, distribution=distribution, generator=torch.Generator().manual_seed(seed))
+        _, backward = sizes(model, torch.randn(20, 200))
+        logs.append(math.log(backward[1] / backward[-1]) / 2)
+    # 50 layers of 200 units: β ≈ 0.5, so that ln(rms) varies by 0.4 a seed; torch's own default leaves e^−28
+    assert sum(logs) / 2 == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "orthogonal"])
+@pytest.mark.parametrize("layer", [nn.Linear(300, 200), nn.Linear(200, 300), nn.Conv2d(40, 30, 3, groups=2)])
+def test_distributions_have_the_variance_of_the_account(distribution, layer):
+    model = nn.Sequential(layer, nn.Tanh(), nn.Flatten(), nn.Linear(4, 4))
+    std = match_(model, distribution=distribution)[0].std
+    weight = layer.weight.detach().flatten(1)
+    assert weight.square().mean().sqrt().item() == pytest.approx(std, rel=0.02)
+    if distribution == "uniform":
+        assert weight.abs().max().item() == pytest.approx(math.sqrt(3) * std, rel=0.01)
+    if distribution == "truncated_normal":
+        assert weight.abs().max().item() == pytest.approx(2 * std / 0.8796, rel=0.02)
+    if distribution == "orthogonal":
+        gram = weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+        assert torch.allclose(gram, gram[0, 0] * torch.eye(len(gram)), atol=1e-4 * gram[0, 0].item())
+
+
+def test_orthogonal_in_bfloat16():
+    layer = nn.Linear(8, 8, dtype=torch.bfloat16)
+    match_(nn.Sequential(layer), distribution="orthogonal")
+    assert layer.weight.float().square().mean().item() == pytest.approx(1 / 8, rel=0.02)
+
+
 def test_bad_input_changes_nothing():
     with pytest.raises(ModelError, match="without Linear or convolution layers"):
         match_(nn.Sequential(nn.ReLU()))
@@ -187,8 +248,10 @@ def test_bad_input_changes_nothing():
     model[2] = nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
     with pytest.raises(ModelError, match="remove_parametrizations"):
         match_(model)
-    with pytest.raises(InputError, match="'up'"):
+    with pytest.raises(InputError, match="'up'; expected one of 'backward', 'forward', 'critical'"):
         match_(model, "up")
+    with pytest.raises(InputError, match="the distribution 'cauchy'"):
+        match_(model, distribution="cauchy")
     with pytest.raises(UnknownNameError, match="'relu'"):
         match_(model, activation="rellu")
     assert torch.equal(model[0].weight, before)

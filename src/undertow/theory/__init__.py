@@ -15,12 +15,12 @@ from undertow.theory.forecast import SiteForecast as SiteForecast
 from undertow.theory.forecast import forecast as forecast
 from undertow.theory.gains import Direction as Direction
 from undertow.theory.gains import gain as gain
-from undertow.theory.initialise import Account as Account
-from undertow.theory.initialise import Matched as Matched
 from undertow.theory.initialise import match_ as match_
 from undertow.theory.interpolate import moments_at as moments_at
 from undertow.theory.joint import Joint as Joint
 from undertow.theory.joint import joint as joint
+from undertow.theory.matching import Account as Account
+from undertow.theory.matching import Matched as Matched
 from undertow.theory.moments import Moments as Moments
 from undertow.theory.moments import moments as moments
 from undertow.theory.quadrature import gaussian_nodes as gaussian_nodes

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from undertow.foundation import InputError
-from undertow.theory.initialise import _account, _layers
-from undertow.theory.laws import Law, Linear
+from undertow.theory.laws import Conv, Law, Linear
+from undertow.theory.matching import account_of
 from undertow.theory.propagate import propagate
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ def rematched(forecast: Forecast) -> Forecast | None:
     if forecast.model is None:
         return None
     try:
-        stds = {matched.name: matched.std for matched in _account(_layers(forecast.model), "backward", None)}
+        stds = {matched.name: matched.std for matched in account_of(forecast.model)}
     except InputError:  # no such layers, or an activation that no size of the weights suits
         return None
     nodes = [
@@ -35,5 +37,7 @@ def rematched(forecast: Forecast) -> Forecast | None:
 def _with(law: Law, std: float) -> Law:
     """The law with weights of this standard deviation and without a bias."""
     if isinstance(law, Linear):
-        return replace(law, weight=std**2, bias=0.0, alike=frozenset(), unevenness=1.0)
+        return replace(law, weight=std**2, bias=0.0, alike=frozenset(), unevenness=law.fan_out / law.fan_in)
+    if isinstance(law, Conv):
+        return replace(law, taps=torch.full_like(law.taps, std**2), bias=0.0)
     return law
