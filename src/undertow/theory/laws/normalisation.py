@@ -36,8 +36,9 @@ class UnitNorm(Law):
     """y = γ (x − m)/s + β over each place's units, s² = E[x²] − m² (+ ε); m = 0 for RMSNorm.
 
     δx = (γ/s)(δ − mean δ − x̂ mean(δ x̂)):  E[δx²] = E[γ²] E[1/s²] (1 − 2/n) E[δ²], for two directions of n units are
-    lost (one by RMSNorm); E[1/s²] is larger than 1/E[s²] by the scatter of s².  Ba, Kiros, Hinton (2016),
-    arXiv:1607.06450; Zhang, Sennrich (2019), arXiv:1910.07467.
+    lost (one by RMSNorm); E[1/s²] is larger than 1/E[s²] by the scatter of s².  Behind a layer's weights the scatter
+    is larger than the loss; on a residual stream there is none, and the next norm loses no new directions.
+    Ba, Kiros, Hinton (2016), arXiv:1607.06450; Zhang, Sennrich (2019), arXiv:1910.07467.
     """
 
     units: int = field(kw_only=True)
@@ -82,7 +83,7 @@ class UnitNorm(Law):
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         variance, _ = self._variance(inputs[0])
-        left = (1 - (2 if self.centred else 1) / self.units) * (1 + inputs[0].spread)
+        left = 1 + max(inputs[0].spread - (2 if self.centred else 1) / self.units, 0)
         return (delta.scaled(self.affine.scale * left / variance, spread=inputs[0].spread),)
 
 
