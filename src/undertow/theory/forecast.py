@@ -152,7 +152,8 @@ class Forecast:
     def trainable_depth(self) -> float:
         """The first layer of weights from the output that one learning rate does not serve together with the last one;
         inf where no depth is in sight."""
-        return depth.trainable_depth(self._layers)
+        path = flows.sizes(self.ledger)
+        return depth.trainable_depth(self._layers, path[-1] if path else 0.0)
 
     @cached_property
     def isometry(self) -> Isometry | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from undertow.foundation import Finding, say
 from undertow.foundation.numbers import written
-from undertow.record import flow as flows
 from undertow.theory.folding import Folded, folded
 
 if TYPE_CHECKING:
@@ -48,8 +47,9 @@ def cure(finding: Finding) -> str:
     matched = finding.values.get("matched")
     if matched is None:
         return ""
-    helps = flows.VANISHED <= matched <= flows.EXPLODED
-    return say("forecast.helps" if helps else "forecast.helps_not", matched=matched)
+    if remaining := finding.values["remaining"]:
+        return say("forecast.helps_not", matched=matched, remaining=remaining)
+    return say("forecast.helps", matched=matched)
 
 
 def summary(forecast: Forecast) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -29,22 +30,36 @@ CURES: dict[tuple[str, str], tuple[str, ...]] = {
     ("saturated", "input_scale"): ("batch_norm", "relu", "adam"),
 }
 """Names of cures worth a trial; matched initial weights come first where they are forecast to help."""
+MATCHED: tuple[Kind, ...] = ("vanishing", "exploding", "saturated")
+"""Kinds that other initial weights may cure."""
 ORDER = {"critical": 0, "warning": 1, "note": 2}
 
 
 def judged(forecast: Forecast) -> tuple[Finding, ...]:
-    """The findings, worst first.
+    """The findings, worst first, with what matched initial weights would do about them.
 
     The limits are those of the rules that judge a measured run (`undertow.record.flow`), and as scale-free: what one
     learning rate can serve.  Of symptoms of one cause one is told: identical units and layers that start at 0 look
     like a vanishing gradient, saturated units make one, and exploding weights saturate.
     """
+    found = faults(forecast)
+    matched = forecast.matched if any(f.kind in MATCHED for f in found) else None
+    return tuple(_with_help(f, matched) if matched and f.kind in MATCHED else f for f in found)
+
+
+def faults(forecast: Forecast) -> list[Finding]:
+    """The findings by themselves."""
     if not forecast.ledger.path:
-        return ()
+        return []
     found = list(_idle(forecast)) or list(_flow(forecast, "exploding")) or list(_saturated(forecast))
     found = found or list(_flow(forecast, "vanishing"))
-    found += [*_unreached(forecast)]
-    return tuple(sorted(found, key=lambda f: ORDER[f.severity]))
+    return sorted([*found, *_unreached(forecast)], key=lambda f: ORDER[f.severity])
+
+
+def _with_help(finding: Finding, matched: Forecast) -> Finding:
+    left = [f for f in faults(matched) if f.kind in MATCHED]
+    values = finding.values | {"matched": matched.left, "remaining": left[0].title if left else ""}
+    return replace(finding, values=values, cures=finding.cures if left else ("matched_init", *finding.cures))
 
 
 # ---------------------------------------------------------------- the flow
@@ -67,7 +82,7 @@ def _flow(forecast: Forecast, kind: Kind) -> Iterator[Finding]:
         Evidence("trainable_layers", forecast.trainable_depth - 1, forecast.layers, None, "one_rate"),
     )
     where = flows.first_weights(ledger).site.label
-    yield _finding(forecast, kind, "critical" if critical else "warning", cause, where, evidence, values)
+    yield _finding(kind, "critical" if critical else "warning", cause, where, evidence, values)
 
 
 # ---------------------------------------------------------------- saturated units
@@ -92,7 +107,7 @@ def _saturated(forecast: Forecast) -> Iterator[Finding]:
     )
     severity: Severity = "critical" if slope.flat > 0.95 else "warning"
     cause: Cause = "input_scale" if by_input else "weights"
-    yield _finding(forecast, "saturated", severity, cause, flat.site.label, evidence, values)
+    yield _finding("saturated", severity, cause, flat.site.label, evidence, values)
 
 
 def _flat(entry: Entry) -> float:
@@ -119,14 +134,14 @@ def _idle(forecast: Forecast) -> Iterator[Finding]:
         values = {"count": len(zero), "layers": len(weighted)}
         evidence = (Evidence("zero_layers", float(len(zero)), None, 1.0, "opens"),)
         severity: Severity = "critical" if len(zero) > 1 else "note"
-        yield _finding(forecast, "symmetric", severity, "weights", zero[0].site.label, evidence, values)
+        yield _finding("symmetric", severity, "weights", zero[0].site.label, evidence, values)
         return
     for (entry, node), (_, after) in pairwise(weighted):
         if "units" in _alike(node) and "inputs" in _alike(after):
             units = node.law.shape[-1]
             evidence = (Evidence("identical_units", float(units), None, 1.0, "twins"),)
             values = {"count": units, "layers": len(weighted)}
-            yield _finding(forecast, "symmetric", "critical", "weights", entry.site.label, evidence, values)
+            yield _finding("symmetric", "critical", "weights", entry.site.label, evidence, values)
             return
 
 
@@ -159,7 +174,7 @@ def _unreached(forecast: Forecast) -> Iterator[Finding]:
         if names:
             evidence = (Evidence("unreached", float(len(names)), None, 0.0, "graph_of_model"),)
             values = {"count": len(names), "of": len(blueprint.trained), "names": _some(names)}
-            yield _finding(forecast, "disconnected", severity, cause, names[0], evidence, values)
+            yield _finding("disconnected", severity, cause, names[0], evidence, values)
 
 
 def _reached(forecast: Forecast) -> list[bool]:
@@ -187,7 +202,6 @@ def _some(names: list[str], most: int = 3) -> str:
 
 
 def _finding(
-    forecast: Forecast,
     kind: Kind,
     severity: Severity,
     cause: Cause,
@@ -196,9 +210,4 @@ def _finding(
     values: dict[str, Any],
 ) -> Finding:
     cures = CURES.get((kind, cause), ("matched_init",) if kind == "symmetric" and severity != "note" else ())
-    matched = forecast.matched if kind in ("vanishing", "exploding", "saturated") else None
-    if matched is not None:
-        values = values | {"matched": matched.left}
-        if flows.VANISHED <= matched.left <= flows.EXPLODED:
-            cures = ("matched_init", *cures)
     return Finding(kind, severity, cause, where, 0, evidence, cures=cures, values=values, table="forecast")
