@@ -27,22 +27,15 @@ from pathlib import Path
 import torch
 from benchmarks.forecast_accuracy import extremes
 from benchmarks.forecast_accuracy.cases import Case, cases
-from benchmarks.forecast_accuracy.compare import Pair
-from benchmarks.forecast_accuracy.foresight import foretell
 from benchmarks.forecast_accuracy.page import HEAD, details, summary
-from benchmarks.forecast_accuracy.rows import TITLES, Line, judge
-from benchmarks.forecast_accuracy.truth import measured
+from benchmarks.forecast_accuracy.rows import TITLES, Line
+from benchmarks.forecast_accuracy.run import run
 
 ROOT = Path(__file__).parents[2]
 PAGE, RESULTS = ROOT / "docs" / "forecast-accuracy.md", ROOT / "benchmarks" / "results"
 QUICK = ("relu-he", "tanh-default", "LayerNorm-relu", "gelu-B16", "MLP-gelu", "conv/tanh-matched", "ledger/demo")
 """What `--quick` takes of the cases, with 3 seeds each."""
 QUICK_SEEDS = 3
-
-
-def run(case: Case, seeds: int, kept: Path | None) -> Line:
-    truth = measured(case, seeds, kept)
-    return judge(case, [Pair(m, foretell(case.build(seed))) for seed, m in enumerate(truth)])
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Case, int]]:

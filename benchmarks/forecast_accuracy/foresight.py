@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
+import torch
 from benchmarks.forecast_accuracy.cases import Built
 from benchmarks.forecast_accuracy.compare import Expected, Foretold
-
-import torch
 from torch import Tensor
 
 import undertow as ut
