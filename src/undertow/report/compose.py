@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from undertow.cures import Verdict, Verdicts
 from undertow.diagnosis import Diagnosis, Evidence, Finding
 from undertow.foundation import EFFECTS, Effect, current_language, knows, say
 from undertow.foundation.numbers import share, written
-from undertow.record import Entry, Ledger, Recording
+from undertow.record import Entry, Ledger, NotObserved, Recording
 from undertow.report import document as tree
 from undertow.report.document import Block, Card, Cell, Column, Document, EvidenceRow, Number, Row, Table, Text
 from undertow.report.training import approach_table, sections
@@ -18,6 +19,7 @@ _MOST_ROWS = 40
 """A longer ledger is thinned: its ends tell the story, and the product stays that of all layers."""
 _KEPT_AT_END = 12
 _DIGITS = 2
+_MOST_NAMES = 3
 _TONES: dict[str, tree.Tone] = {"cured": "good", "helped": "good", "harmed": "bad"}
 
 
@@ -194,10 +196,11 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
 
 
 def _sound(diagnosis: Diagnosis) -> Ledger:
-    """The last ledger whose numbers are finite: after a NaN nothing can be read in a table."""
+    """The last ledger whose numbers are finite: after a NaN, or where nothing comes back, no table can be read."""
     snapshots = reversed(diagnosis.recording.snapshots if diagnosis.recording else ())
     known = (diagnosis.ledger, *(s.ledger for s in snapshots), diagnosis.first_ledger)
-    return next((ledger for ledger in known if math.isfinite(ledger.end_to_end)), diagnosis.ledger)
+    sound = (ledger for ledger in known if math.isfinite(ledger.end_to_end) and math.isfinite(ledger.product))
+    return next(sound, diagnosis.ledger)
 
 
 def _ledgers(diagnosis: Diagnosis) -> dict[str, Ledger]:
@@ -210,4 +213,19 @@ def _ledgers(diagnosis: Diagnosis) -> dict[str, Ledger]:
 
 def _not_observed(diagnosis: Diagnosis) -> Table:
     columns = (Column(say("report.not_observed.what")), Column(say("report.not_observed.reason")))
-    return Table(columns, tuple(Row((Text(n.what, code=True), Text(n.reason))) for n in diagnosis.not_observed))
+    rows = (Row((Text(what, code=True), Text(reason))) for what, reason in grouped(diagnosis.not_observed))
+    return Table(columns, tuple(rows))
+
+
+def grouped(notes: Iterable[NotObserved]) -> list[tuple[str, str]]:
+    """What was not observed with its reason, once a reason: twelve layers of a transformer are not seen for one."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for note in notes:
+        by_reason[note.reason].append(note.what)
+    return [(_listed(what), reason) for reason, what in by_reason.items()]
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return say("run.names", first=names[0], last=names[-1], count=len(names))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from undertow.foundation import Severity
+from undertow.foundation.numbers import written
 
 Tone = Literal["good", "bad", "warn", "neutral"]
 Align = Literal["left", "right"]
@@ -26,7 +28,13 @@ class Number:
     value: float
     digits: int = 3
     times: bool = False
-    """Whether it is a factor and is written ×0.24."""
+    """Whether it is a factor and is written ×0.24; – where it has no value (0/0)."""
+
+    @property
+    def text(self) -> str:
+        if self.times and math.isnan(self.value):
+            return "–"
+        return ("×" if self.times else "") + written(self.value, self.digits)
 
 
 @dataclass(frozen=True)

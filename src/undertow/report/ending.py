@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from undertow.diagnosis import Diagnosis, judge
 from undertow.foundation import NothingObservedError, current_language, say
 from undertow.foundation.numbers import share
-from undertow.record import LossReading, NotObserved, Recording
+from undertow.record import LossReading, Recording
 from undertow.report import document as tree
-from undertow.report.compose import finding_blocks
+from undertow.report.compose import finding_blocks, grouped
 from undertow.report.document import Block, Document
 
-MOST_MODELS, MOST_NOTES, MOST_NAMES = 6, 5, 3
+MOST_MODELS, MOST_NOTES = 6, 5
 """More are counted, not shown: a search over settings may train a hundred models."""
 
 
@@ -48,7 +47,8 @@ def _model(recording: Recording, diagnosis: Diagnosis | None, budget: float | No
         blocks += [block for finding in diagnosis.findings for block in finding_blocks(finding, recording)]
         if not diagnosis.findings:
             blocks.append(tree.Callout(say("report.healthy"), "good"))
-    notes = _notes(recording.not_observed.values())
+    unseen = grouped(recording.not_observed.values())
+    notes = [say("run.not_observed", what=what, reason=reason) for what, reason in unseen]
     if len(notes) > MOST_NOTES:
         notes = [*notes[: MOST_NOTES - 1], say("run.more_notes", count=len(notes) - MOST_NOTES + 1)]
     return blocks + list(map(tree.Paragraph, notes))
@@ -76,17 +76,3 @@ def _losses(losses: Sequence[LossReading]) -> str:
     if sound is None:
         return say("run.loss.never", first=first)
     return say("run.loss.broken", first=first, sound=losses[sound].value, last=last, step=losses[sound + 1].step)
-
-
-def _notes(notes: Iterable[NotObserved]) -> list[str]:
-    """One line a reason: the twelve layers of a transformer are not seen for one."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for note in notes:
-        by_reason[note.reason].append(note.what)
-    return [say("run.not_observed", what=_listed(what), reason=reason) for reason, what in by_reason.items()]
-
-
-def _listed(names: list[str]) -> str:
-    if len(names) <= MOST_NAMES:
-        return ", ".join(names)
-    return say("run.names", first=names[0], last=names[-1], count=len(names))

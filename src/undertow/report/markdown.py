@@ -53,8 +53,8 @@ def _cell(cell: Cell, strong: bool) -> str:
     match cell:
         case Text(text, code):
             shown = f"`{_flat(text).replace('`', chr(39))}`" if code and text else _words(_flat(text))
-        case Number(value, digits, times):
-            shown = ("×" if times else "") + written(value, digits)
+        case Number():
+            shown = cell.text
         case Bar(value, low, high, digits):
             shown = f"{written(value, digits)} {bar(value, low, high, _BAR).rstrip()}".rstrip()
         case Badge(text):

@@ -85,4 +85,6 @@ def _facts(run: SavedRun) -> Table:
 def _readable(key: str, value: str) -> str:
     if key == "variables":
         return " ".join(f"{name}={text}" for name, text in json.loads(value).items())
+    if key in ("started", "ended"):  # ISO 8601 in UTC, as the file has it
+        return value.replace("T", " ").replace("+00:00", " UTC")
     return ", ".join(json.loads(value)) if key == "devices" else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,9 @@ _SEVERITY = {"critical": "bold red", "warning": "bold yellow", "note": "bold blu
 _TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "neutral": "bold"}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _WIDE, _WIDE_BAR, _NARROW_BAR = 110, 24, 6
-"""From this console width on the bars may be long."""
+"""From this console width on the bars may be long, where the columns leave room for it."""
+_GAP = 3
+"""Characters between the columns of such a table; else 1."""
 _NAME = 24
 """The longest name, in characters, that a table never breaks."""
 _NUMBER = 10
@@ -54,10 +57,6 @@ def bar(value: float, low: float, high: float, width: int) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
-def _bar_length(width: int) -> int:
-    return _WIDE_BAR if width >= _WIDE else _NARROW_BAR
-
-
 def _heading(block: tree.Heading, width: int) -> RenderableType:
     return Padding(Styled(block.text, style="bold"), (1, 0, 0, 0))
 
@@ -81,37 +80,49 @@ def _figure(block: tree.Figure, width: int) -> RenderableType:
 
 
 def _table(block: tree.Table, width: int) -> RenderableType:
-    grid = Grid(
-        box=box.SIMPLE_HEAD,
-        title=Styled(block.caption, style="italic") if block.caption else None,
-        title_justify="left",
-        caption=Styled(block.note, style="dim") if block.note else None,
-        caption_justify="left",
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 2 if width >= _WIDE else 0, 0, 0),
-    )
-    columns = [[row.cells[i] for row in block.rows if i < len(row.cells)] for i in range(len(block.columns))]
-    leasts = [
-        min(max(map(_longest_word, (Text(column.title), *cells))), width // 4)
-        for column, cells in zip(block.columns, columns, strict=True)
-    ]
-    room = width - sum(leasts[1:]) - len(columns)  # one character between columns
-    for i, (column, cells, least) in enumerate(zip(block.columns, columns, leasts, strict=True)):
+    """A table that is too wide becomes several, each with the first column."""
+    columns = [[Text(column.title), *(r.cells[i] for r in block.rows)] for i, column in enumerate(block.columns)]
+    leasts = [min(max(map(_longest_word, cells)), width // 4) for cells in columns]
+    bars = sum(any(isinstance(c, Bar) for c in cells) for cells in columns)
+    more = bars * (_WIDE_BAR - _NARROW_BAR) + (_GAP - 1) * len(columns)
+    roomy = width >= _WIDE and sum(leasts) + len(leasts) + more <= width
+    grids = [_grid(block, (0, *part), leasts, width, roomy) for part in _parts(leasts, width)]
+    if block.caption:
+        grids[0].title, grids[0].title_justify = Styled(block.caption, style="italic"), "left"
+    if block.note:
+        grids[-1].caption, grids[-1].caption_justify = Styled(block.note, style="dim"), "left"
+    return Group(grids[0], *(Padding(grid, (1, 0, 0, 0)) for grid in grids[1:]))
+
+
+def _parts(leasts: Sequence[int], width: int) -> list[range]:
+    """The columns after the first, in as few parts as fit beside it, of even size."""
+    others = len(leasts) - 1
+    for size in (math.ceil(others / count) for count in range(1, others + 1)):
+        parts = [range(i, min(i + size, others + 1)) for i in range(1, others + 1, size)]
+        if size == 1 or all(leasts[0] + sum(leasts[i] + 1 for i in part) <= width for part in parts):
+            return parts
+    return [range(1, 1)]
+
+
+def _grid(block: tree.Table, shown: Sequence[int], leasts: Sequence[int], width: int, roomy: bool) -> Grid:
+    """Some columns of a table; a `roomy` one has long bars and wide gaps."""
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, _GAP - 1 if roomy else 0, 0, 0))
+    room = width - sum(leasts[i] for i in shown[1:]) - len(shown)  # one character between columns
+    for i in shown:
+        column, cells = block.columns[i], [row.cells[i] for row in block.rows]
         # rich shrinks the widest column that may wrap, even below its min_width: those that gain nothing must not
-        rigid = cell_len(column.title) <= least and all(_longest_word(c) >= _length(c) for c in cells)
+        rigid = cell_len(column.title) <= leasts[i] and all(_longest_word(c) >= _length(c) for c in cells)
         grid.add_column(
             Styled(column.title),
             justify=column.align,
             overflow="fold",
-            min_width=least,
+            min_width=leasts[i],
             no_wrap=rigid or (i == 0 and _names_fit(cells, room)),
         )
     for row in block.rows:
-        cells = [_cell(cell, width) for cell in row.cells]
         if row.strong:
             grid.add_section()
-        grid.add_row(*cells, style="bold" if row.strong else None)
+        grid.add_row(*(_cell(row.cells[i], roomy) for i in shown), style="bold" if row.strong else None)
     return grid
 
 
@@ -125,22 +136,24 @@ def _longest_word(cell: Cell) -> int:
     """Characters that a cell needs so that no word or number in it breaks."""
     if isinstance(cell, Bar):
         return _NUMBER + 1 + _NARROW_BAR
-    return max(map(cell_len, _cell(cell, 0).plain.split(" ")))
+    return max(map(cell_len, _cell(cell).plain.split(" ")))
 
 
 def _length(cell: Cell) -> int:
-    return _longest_word(cell) if isinstance(cell, Bar) else cell_len(_cell(cell, 0).plain)
+    return _longest_word(cell) if isinstance(cell, Bar) else cell_len(_cell(cell).plain)
 
 
-def _cell(cell: Cell, width: int) -> Styled:
+def _cell(cell: Cell, roomy: bool = False) -> Styled:
     match cell:
         case Text(text, code):
             return Styled(text, style="cyan" if code else "")
-        case Number(value, digits, times):
-            return Styled(("×" if times else "") + written(value, digits))
+        case Number():
+            return Styled(cell.text)
         case Bar(value, low, high, digits):
             number = f"{written(value, digits):<{_NUMBER}} "
-            return Styled.assemble(number, (bar(value, low, high, _bar_length(width)), "magenta"), no_wrap=True)
+            return Styled.assemble(
+                number, (bar(value, low, high, _WIDE_BAR if roomy else _NARROW_BAR), "magenta"), no_wrap=True
+            )
         case Badge(text, tone):
             return Styled(text, style=_TONE[tone])
 
