@@ -1,92 +1,127 @@
-"""When the next step is measured."""
+"""Which steps are read, and what they are said to cost."""
 
-import time
+from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 
-from undertow.probe.stepping.budget import FIRST, Budget
+from undertow.probe.stepping.budget import DISPATCH, FIRST, NORMS_RAREST, Budget, Kind
 
 
-class Clock:
-    now = 0.0
+class Run:
+    """Steps of a second, each with what reading it adds to it and to the one that follows, on a clock of its own."""
 
-    def perf_counter(self) -> float:
-        return self.now
+    def __init__(self, share: float | None, deep: float = 1.0, norms: float = 0.0, after: float = 0.0) -> None:
+        self.now = 0.0
+        self.budget = Budget(share, lambda: self.now)
+        self.costs: dict[Kind, float] = {"deep": deep, "normed": norms, "plain": 0.0}
+        self.after, self.hooks, self.other = after, 0.0, 0.0
+        self.kinds: list[Kind] = []
+        self.told: list[int] = []
 
+    def steps(self, count: int, normed: bool = True) -> Run:
+        for step in range(len(self.kinds), len(self.kinds) + count):
+            deep = self.budget.wants(step)
+            kind: Kind = "deep" if deep else "normed" if normed and self.budget.wants_norms(step) else "plain"
+            late = self.after if self.kinds and self.kinds[-1] != "plain" else 0.0
+            self.now += 1.0 + self.costs[kind] + late + self.hooks + (self.other if step % 40 == 39 else 0.0)
+            self.budget.charge(self.hooks)
+            self.budget.stepping(step, kind)
+            self.kinds.append(kind)
+            self.told.append(self.budget.next(step))
+        return self
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(time, "perf_counter", clock.perf_counter)
-    return clock
+    @property
+    def deep(self) -> list[int]:
+        return [step for step, kind in enumerate(self.kinds) if kind == "deep"]
 
-
-def run(budget: Budget, clock: Clock, steps: int, extra: float = 1.0) -> list[int]:
-    """Steps of a second, and of one more where they are measured."""
-    measured = []
-    for step in range(steps):
-        wanted = budget.wants(step)
-        clock.now += 1.0 + extra * wanted
-        measured += [step] * wanted
-        budget.stepped(step)
-    return measured
+    def spent(self, first: int = 0) -> float:
+        """The share that was really spent from a step on."""
+        kinds = self.kinds[first:]
+        reading = sum(self.costs[kind] + self.after * (kind != "plain") for kind in kinds)
+        return (reading + self.hooks * len(kinds)) / len(kinds)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.2, None])
-def test_the_next_step_is_told_as_it_comes(clock: Clock, share: float | None) -> None:
-    budget, told = Budget(share), {}
-    measured = []
-    for step in range(400):
-        wanted = budget.wants(step)
-        clock.now += 1.0 + wanted
-        measured += [step] * wanted
-        budget.stepped(step)
-        told[step] = budget.next(step)
-    for step, following in zip(measured[FIRST + 2 :], measured[FIRST + 3 :], strict=False):
-        assert abs(told[step] - following) <= 1  # of what was told when the step before had been measured
-    assert all(told[s] > s for s in told)
+def test_the_next_step_is_told_as_it_comes(share: float | None) -> None:
+    run = Run(share).steps(400, normed=False)
+    later = [step for step in run.deep if 60 < step < 390] if share in (0.0, 0.02) else []
+    for step, following in pairwise(later):
+        assert abs(run.told[step + 3] - following) <= 1
+    assert all(following > step for step, following in enumerate(run.told))
 
 
-def test_what_the_ranks_have_agreed_on_is_the_answer(clock: Clock) -> None:
-    budget = Budget(0.0)
-    assert run(budget, clock, 7) == [0, 1, 2, 3, 4, 6]
-    assert not budget.wants(9, together=False)
-    assert budget.wants(10, together=True)
-    clock.now += 5
-    budget.stepped(10)
-    assert budget.next(10) == 15
+def test_what_the_ranks_have_agreed_on_is_the_answer() -> None:
+    run = Run(0.0).steps(9)
+    assert run.deep == [0, 1, 2, 3, 4, 8]
+    assert not run.budget.wants(20, together=False)
+    assert run.budget.wants(10, together=True)
 
 
-@pytest.mark.parametrize(("share", "within"), [(0.02, 0.022), (0.1, 0.11)])
-def test_the_share_is_kept_and_told_with_and_without_the_first_steps(clock: Clock, share: float, within: float) -> None:
-    budget = Budget(share)
-    measured = run(budget, clock, 600, extra=0.5)
-    truth = 0.5 * len(measured) / 600
-    assert budget.overhead == pytest.approx(truth, rel=0.01)
-    assert 0.8 * share <= truth <= within
-    assert budget.overhead_later == pytest.approx(0.5 * (len(measured) - FIRST) / (600 - FIRST), rel=0.01)
+@pytest.mark.parametrize("share", [0.02, 0.1])
+@pytest.mark.parametrize("after", [0.0, 0.25])
+def test_the_share_is_kept_and_told(share: float, after: float) -> None:
+    run = Run(share, deep=0.5, norms=0.01, after=after).steps(1200)
+    assert run.budget.overhead == pytest.approx(run.spent(), rel=0.1)
+    assert run.budget.overhead_later == pytest.approx(run.spent(FIRST), rel=0.1)
+    assert 0.7 * share <= run.spent() <= 1.05 * share
 
 
-def test_a_step_that_waited_for_something_else_is_not_put_down_to_measuring(clock: Clock) -> None:
-    budget = Budget(0.05)
-    for step in range(400):
-        wanted = budget.wants(step)
-        clock.now += 1.0 + 0.2 * wanted + 500.0 * (step == 0) + 30.0 * (step % 40 == 39)
-        budget.stepped(step)
-    assert budget.overhead is not None
-    assert budget.overhead < 0.06
-    assert len(budget._later) > 20
+def test_the_first_steps_are_paid_back() -> None:
+    run = Run(0.02, deep=0.6).steps(300)
+    assert run.spent(FIRST) < 0.02 < run.spent()
+    assert run.steps(1200).spent() <= 0.02
 
 
-@pytest.mark.parametrize(("cost", "taken"), [(0.001, 570), (0.04, 212), (10.0, 95)])
-def test_norms_that_exceed_the_budget_are_sampled(clock: Clock, cost: float, taken: int) -> None:
-    budget, normed = Budget(0.02), 0
-    for step in range(600):
-        wanted = budget.wants(step)
-        clock.now += 1.0 + 5.0 * wanted
-        if not wanted and budget.wants_norms(step):
-            clock.now += cost
-            budget.charge(cost)
-            normed += 1
-        budget.stepped(step)
-    assert normed == pytest.approx(taken, rel=0.1)
+def test_a_step_that_waited_for_something_else_is_not_put_down_to_reading() -> None:
+    run = Run(0.05, deep=0.2)
+    run.now += 500
+    run.other = 30.0
+    run.steps(600)
+    assert run.budget.overhead is not None
+    assert run.budget.overhead < 0.06
+    assert len(run.deep) > 40
+
+
+@pytest.mark.parametrize(("norms", "every"), [(0.001, 1), (0.04, 4), (10.0, NORMS_RAREST)])
+def test_norms_are_read_as_often_as_half_of_the_budget_allows(norms: float, every: int) -> None:
+    run = Run(0.02, deep=0.5, norms=norms).steps(1500)
+    taken = [step for step, kind in enumerate(run.kinds) if kind == "normed" and step > 500]
+    assert len(taken) == pytest.approx(1000 / every, rel=0.15)
+
+
+def test_what_is_done_in_every_step_is_told_and_leaves_less_for_the_others() -> None:
+    run = Run(0.02, deep=0.5)
+    run.hooks = 0.01 / DISPATCH
+    run.steps(1200)
+    assert run.budget.overhead_later == pytest.approx(0.01 + run.spent(FIRST) - run.hooks, rel=0.05)
+    assert run.spent() < 0.02
+
+
+def test_where_hooks_alone_exceed_the_budget_the_number_of_steps_still_doubles() -> None:
+    run = Run(0.02)
+    run.hooks = 0.1
+    run.steps(100)
+    assert run.deep == [0, 1, 2, 3, 4, 8, 16, 32, 64]
+    assert {step for step, kind in enumerate(run.kinds) if kind == "normed"}
+
+
+def test_steps_that_were_left_alone_are_taken_in_together() -> None:
+    one, other = Run(0.02).steps(400), Run(0.02)
+    step = 0
+    while step < 400:
+        budget = other.budget
+        deep = budget.wants(step)
+        normed = not deep and budget.wants_norms(step)
+        if not (deep or normed):
+            count = min(budget.alone(step), 400 - step)
+            times = [other.now + 1.0 + i for i in range(count)]
+            other.now = times[-1]
+            budget.rested(step, times, 0.0)
+        else:
+            count = 1
+            other.now += 1.0 + deep
+            budget.stepping(step, "deep" if deep else "normed")
+        step += count
+    assert other.budget.overhead == pytest.approx(one.budget.overhead, rel=0.1)

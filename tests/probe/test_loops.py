@@ -32,6 +32,7 @@ from undertow.probe.stepping.inventory import Inventory
 from undertow.probe.stepping.loop import Loop
 from undertow.record import Recording, StepReading
 
+pytestmark = pytest.mark.usefixtures("norms_of_every_step")
 near = pytest.approx
 CLIPS = {
     "norm": (nn.utils.clip_grad_norm_, 0.05),

@@ -213,7 +213,7 @@ def test_float16_overflows_under_autocast() -> None:
     origin = witness.find(0)
     assert seen(origin)[0] == "loss"  # tanh made the overflow finite again, so it is no fault
     model[2] = nn.Identity()
-    witness.stepped()
+    witness.over = True
     with torch.autocast("cpu", torch.float16):
         model(torch.ones(8, 4) * 20).float().mean().backward()
     assert seen(witness.find(0)) == ("1 (linear)", "forward", "inf")
@@ -240,7 +240,7 @@ def test_one_of_several_passes() -> None:
         loss = model(x)
         ((loss - loss).sqrt() if i == 2 else loss).mean().backward()
     assert seen(witness.find(0))[:2] == ("loss", "backward")
-    witness.stepped()
+    witness.over = True
     for i in range(4):
         model(torch.full((8, 4), math.nan if i == 2 else 1.0)).mean().backward()
     assert seen(witness.find(0)) == ("input", "forward", "nan")
@@ -260,7 +260,7 @@ def test_passes_of_one_step_are_kept_within_bounds(monkeypatch: pytest.MonkeyPat
     for _ in range(100):
         model(torch.randn(2, 4))
     assert (len(witness.passes), witness.dropped) == (64, 36)
-    witness.stepped()
+    witness.over = True
     assert len(witness.passes) == 64
     model(torch.randn(2, 4))
     assert (len(witness.passes), witness.dropped) == (1, 0)

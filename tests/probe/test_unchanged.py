@@ -206,7 +206,8 @@ def test_the_budget_decides_how_many_steps_are_measured() -> None:
     measured = [s.step for s in some.recording.snapshots]
     assert measured[:5] == [0, 1, 2, 3, 4]
     assert len(measured) < 12
-    assert [s.step for s in some.recording.steps] == list(range(20))
+    assert {*measured} < {s.step for s in some.recording.steps} < {*range(20)}
+    assert some.recording.steps_seen == 20
     assert job.losses == unwatched("mlp").losses
     assert some.recording.overhead is not None
     assert every.recording.overhead is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -27,10 +26,11 @@ from undertow.probe.stepping.loss import running_loss
 from undertow.probe.stepping.received import Iteration
 from undertow.probe.stepping.states import States, tied, unseen
 from undertow.probe.tracing.tap import ForwardTap
-from undertow.record import LossReading, NotObserved, Recording, Sink, Snapshot, Stage, StepReading
+from undertow.record import NotObserved, Recording, Sink, Stage, StepReading
+from undertow.record.thinning import Turns
 
 ALARMED = 2
-"""After a gradient that is not finite, this many steps are measured whole."""
+"""After a gradient that is not finite, or ten times what it was lately, this many steps are measured whole."""
 LEARN = 1.5
 """The model's parameters are looked at anew each time that the number of steps has grown by half."""
 FORWARDS = 16
@@ -41,8 +41,8 @@ class Observer:
     """Watches `model` until `close()`; what was seen is in `recording`.
 
     A step is *deep* where its forward and backward pass are measured whole; only then are there hooks on the model.
-    Every other step costs one reading of the gradients.  Steps of several optimizers that follow each other without a
-    pass between them are one step of the recording.
+    Of some others the gradients' norms are read; the rest are left alone but for a look at one gradient.  Steps of
+    several optimizers that follow each other without a pass between them are one step of the recording.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Observer:
         self.inventory = Inventory(model)
         self.learnt = -1
         """The step whose parameters were looked at last."""
-        self._alarms, self._sound = 0, True
+        self._alarms, self._turns = 0, Turns()
         self._deferred: deque[tuple[int, Callable[[], None]]] = deque()
         self._states = States(self.recording)
         self._ranks = Ranks(model, self.recording, budget is None, self._guard)
@@ -83,7 +83,7 @@ class Observer:
         self._shadow = Shadow(model, self._wanted, self._guard, self.recording.add)
         self._loop = Loop(self, optimizer)
         self._loop.clock = self._clock = Clock(model, optimizer, self._loop, self._guard)
-        self._witness = Witness(model, lambda: self.model.training, self._guard)
+        self.witness = Witness(model, guard=self._guard)
         for note in unseen(model):
             self.recording.add(note)
         self._loop.start(0, self.budget.wants(0))
@@ -95,13 +95,15 @@ class Observer:
     @property
     def step(self) -> int:
         """The number of the step that is under way."""
-        return self._now.number + bool(self._now.stepped)
+        return self._clock.rest.number if self._clock.rest.left else self._now.number + bool(self._now.stepped)
 
     def close(self) -> None:
         """Takes every hook off; the model is as it was."""
+        if self._clock.rest.left:
+            self._guard(self.woken)()
         self._clock.close()
         self._tap.disarm()
-        self._witness.close()
+        self.witness.close()
         self._guard(self._end)()
         self._guard(self._ranks.close)()
         self._shadow.disarm()
@@ -122,7 +124,7 @@ class Observer:
         if self._shadow.armed:
             self._guard(self._shadow.enter)(self.model, args, kwargs or {})
             return
-        self._witness.before(args, {})
+        self.witness.before(args, {})
         self._guard(self._tap.enter)(self.model, args)
 
     def _guard(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,7 +137,7 @@ class Observer:
             try:
                 return call(*args)
             except Exception as error:
-                self._fail(error)
+                self.fail(error)
                 return None
             finally:
                 self.budget.charge(self.budget.clock() - start)
@@ -162,7 +164,7 @@ class Observer:
     def _arm(self, deep: bool) -> None:
         by_hand = None in self._loop.optimizers  # without an optimizer's hooks, the next forward pass shows a step
         hidden = self._shadow.arm() if deep or by_hand else False
-        self._witness.deepen(deep and not hidden)
+        self.witness.deepen(deep and not hidden)
         if not hidden:
             self._shadow.disarm()
         if not hidden and (deep or by_hand):
@@ -179,10 +181,9 @@ class Observer:
         """After the first optimizer's step of an iteration, for its next forward pass may come at once."""
         while self._deferred and self._deferred[0][0] < number:
             self._deferred.popleft()[1]()
-        self.budget.charge(self._witness.spent())
-        self.budget.stepped(number)
+        self.budget.stepping(number, self._now.kind)
         together = self._ranks.wants(number + 1)
-        deep = self.budget.wants(number + 1, together) or (together is None and self._alarms > 0)
+        deep = self.budget.wants(number + 1, True if together is None and self._alarms > 0 else together)
         self._alarms = max(self._alarms - 1, 0)
         self._ranks.begin(number + 1, deep)
         self._arm(deep)
@@ -196,12 +197,10 @@ class Observer:
             self._deferred.append((number, call))
 
     def add(self, reading: StepReading, gradients: Gradients | None = None, held: Collection[Tensor] = ()) -> None:
-        """Keeps the reading of a step; the first gradient that is not finite makes the next ones deep."""
+        """Keeps the reading of a step; a turn of their gradients makes the next ones deep."""
         self._ranks.add(reading, gradients, held)
-        sound = math.isfinite(reading.gradient_norm) or reading.skipped
-        if self._sound and not sound:
+        if not reading.skipped and self._turns.see(reading.step, reading.gradient_norm, line=reading.optimizer):
             self._alarms = ALARMED
-        self._sound = sound
 
     # ------------------------------------------------------------ passes
 
@@ -235,6 +234,8 @@ class Observer:
 
     def before_change(self, now: Iteration) -> None:
         """Reads what the step will change."""
+        self.budget.charge(self.witness.spent())
+        self.budget.stepping(now.number, now.kind)
         self._ranks.before_step()
         if now.deep is not None:
             replayed = self._shadow.measured()
@@ -242,17 +243,25 @@ class Observer:
             now.deep.add(replayed)
             now.deep.before_step(self.inventory.trained)
 
-    def stepped(self) -> None:
-        """With the next forward pass another step begins."""
-        self._witness.stepped()
+    def rest(self, optimizer: Optimizer) -> None:
+        """Leaves steps alone until one is wanted."""
+        if not (self._ranks.several or self._deferred):
+            self._clock.sleep()
+            self._clock.rest.begin(self, optimizer, self.inventory.sentinel, self._now.number)
+
+    def woken(self, sound: bool = True) -> None:
+        """The step that is under way is the last of those, or its gradients are not finite."""
+        rest = self._clock.rest
+        self._clock.wake()
+        self.budget.rested(self._now.number, rest.times, rest.seconds + self.witness.spent())
+        self._loop.resume(rest.number, not sound)
 
     def look_back(self, number: int) -> None:
         """At a gradient that is not finite, before an optimizer spreads it over the weights: where it came from.
 
         On a GPU nothing waits for its size, and the weights have changed before it is known.
         """
-        found = self._witness.testify(number)
-        if found is not None:
+        if (found := self.witness.testify(number)) is not None:
             self.recording.add(found)
 
     # ------------------------------------------------------------ a measured step becomes a snapshot
@@ -261,12 +270,10 @@ class Observer:
         """An iteration is over."""
         self._clock.settle()
         if now.losses:
-            self.defer(now.number, partial(self._add_loss, now))
-        deep = now.deep
-        if deep is None:
+            self.defer(now.number, lambda: self.recording.add(now.loss))
+        if (deep := now.deep) is None:
             return
-        rest = self._tap.take()
-        for account in rest:
+        for account in (rest := self._tap.take()):
             account.close()
         if deep.account is None:  # no parameter was reached: the user takes gradients with autograd.grad
             deep.add(a for a in rest if a.seal(None))
@@ -274,26 +281,20 @@ class Observer:
             self.recording.add(note)
         self.defer(now.number, partial(self._add_snapshot, now, deep, self.inventory, list(optimizers)))
 
-    def _add_loss(self, now: Iteration) -> None:
-        """What the optimizer stepped on: the sum over the passes, without the factor of a loss scaler."""
-        self.recording.add(LossReading(now.number, sum(loss.item() for loss in now.losses) / now.loss_scale))
-
     def _add_snapshot(
         self, now: Iteration, deep: DeepStep, inventory: Inventory, optimizers: list[Optimizer | None]
     ) -> None:
         if now.stepped:
             self._states.look(inventory.named, deep.gradients, optimizers)
-        ledger, inputs = deep.ledger(now.number), deep.inputs
-        if ledger is not None:
-            stage = Stage(now.loss_scale, max(now.passes, 1), eager=now.eager)
-            found = Snapshot(now.number, ledger, deep.samples, inputs, deep.parameters(), deep.alive, stage)
+        stage = Stage(now.loss_scale, max(now.passes, 1), eager=now.eager)
+        if (found := deep.snapshot(now.number, stage)) is not None:
             self._ranks.snapshot(found)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         self.failure = error  # the tap leaves at the forward's end: inside a call, torch's stack lacks its mode
         what = f"{type(error).__name__}: {error}"
         message = f"undertow stopped observing at step {self.step} ({what}); the training goes on"
         self._ranks.leave()
         self.recording.add(NotObserved("undertow", message))
-        self._witness.close()
+        self.witness.close()
         warn(message)

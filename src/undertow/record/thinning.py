@@ -51,8 +51,10 @@ class Turns:
     def steps(self) -> tuple[int, ...]:
         return (*self._first, *self._last)
 
-    def see(self, step: int, norm: float, odd: bool = False, line: int = 0) -> None:
-        """Takes the norm of a step; `odd` is a turn whatever the norm, `line` tells the optimizers apart.
+    def see(self, step: int, norm: float, odd: bool = False, line: int = 0) -> bool:
+        """Takes the norm of a step, and tells whether a turn begins with it.
+
+        `odd` is a turn whatever the norm, `line` tells the optimizers apart.
 
         A state that lasts is one turn: what counts is that it began.
         """
@@ -63,9 +65,11 @@ class Turns:
             usual = self._usual.setdefault(line, size)
             self._usual[line] = usual + MEMORY * (size - usual)
             turned = abs(size - usual) > SEVERE
-        if turned and line not in self._turned:
+        new = turned and line not in self._turned
+        if new:
             self.note(step)
         (self._turned.add if turned else self._turned.discard)(line)
+        return new
 
     def note(self, step: int) -> None:
         if len(self._first) < TURNS:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Pass:
     kwargs: dict[str, Any]
     random: dict[torch.device, Tensor]
     autocast: tuple[str, torch.dtype] | None
-    gradients: dict[int, Tensor] = field(default_factory=dict)
+    gradients: dict[int, Tensor] | None = None
     """Per leaf of the output, the gradient of the loss that came in."""
 
     @property
@@ -52,6 +52,7 @@ class Pass:
 
     def keep(self, leaf: int, gradient: Tensor) -> None:
         if gradient.nbytes <= MOST_BYTES:  # a second backward pass through the same graph adds to the first
+            self.gradients = self.gradients or {}
             known = self.gradients.get(leaf)
             self.gradients[leaf] = gradient if known is None else known + gradient
 
@@ -90,11 +91,17 @@ class Witness:
     Passes that are being compiled are not kept: the hook vanishes from the compiled code.
     """
 
-    def __init__(self, model: nn.Module, wanted: Callable[[], bool], guard: Guard = lambda call: call) -> None:
+    def __init__(
+        self, model: nn.Module, wanted: Callable[[], bool] | None = None, guard: Guard = lambda call: call
+    ) -> None:
+        """`wanted` tells whether a pass that begins is kept; by default those in training mode are."""
         self.model, self.wanted, self._guard = model, wanted, guard
         self.passes: deque[Pass] = deque()
         self.dropped = self._bytes = 0
-        self._stepped, self._seconds = False, 0.0
+        self.over = False
+        """An optimizer has stepped: with the next forward pass another step begins."""
+        self._seconds = 0.0
+        self._draws: bool | None = None  # whether passes draw random numbers; None until one was seen to its end
         self._failure: NotObserved | None = None
         devices = {p.device for p in model.parameters()}
         self._kind = min((d.type for d in devices if d.type != "cpu"), default="cpu")
@@ -109,10 +116,6 @@ class Witness:
         self._handles.clear()
         self.passes.clear()
 
-    def stepped(self) -> None:
-        """An optimizer has stepped: with the next forward pass another step begins."""
-        self._stepped = True
-
     def deepen(self, deep: bool) -> None:
         """Whether the gradients at the output of the passes that come are kept too."""
         if deep and len(self._handles) == 1:
@@ -122,15 +125,16 @@ class Witness:
 
     def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A forward pass starts.  It runs in every step, without the observer's guard, which costs as much again."""
-        if not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or not self.wanted():
+        wanted = self.model.training if self.wanted is None else self.wanted()
+        if not (wanted and torch.is_grad_enabled()) or torch._C._are_functorch_transforms_active():
             return
         start = time.perf_counter()
-        if self._stepped:
+        if self.over:
             self.passes.clear()
-            self.dropped, self._bytes, self._stepped = 0, 0, False
+            self.dropped, self._bytes, self.over = 0, 0, False
         kind = self._kind
         autocast = (kind, torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None
-        random = {device: generator.get_state() for device, generator in self._generators.items()}
+        random = self._random_state() if self._draws is not False or len(self._handles) > 1 else {}
         if self.passes:
             self._bytes += self.passes[-1].size
         self.passes.append(Pass(args, kwargs, random, autocast))
@@ -138,6 +142,9 @@ class Witness:
             self._bytes -= self.passes.popleft().size
             self.dropped += 1
         self._seconds += time.perf_counter() - start
+
+    def _random_state(self) -> dict[torch.device, Tensor]:
+        return {device: generator.get_state() for device, generator in self._generators.items()}
 
     def spent(self) -> float:
         """Seconds that keeping took since the last call."""
@@ -148,6 +155,10 @@ class Witness:
         busy = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
         if busy or not self.passes or not torch.is_grad_enabled():
             return
+        before = self.passes[-1].random
+        if before and not self._draws:
+            now = self._random_state()
+            self._draws = any(not torch.equal(now[device], state) for device, state in before.items())
         for leaf, tensor in enumerate(tree_leaves(output)):
             if isinstance(tensor, Tensor) and tensor.requires_grad:
                 tensor.register_hook(_Incoming(self.passes[-1], leaf))

@@ -102,6 +102,11 @@ class Ranks:
         return self._always or step < FIRST or due or step <= self._alarmed_until
 
     @property
+    def several(self) -> bool:
+        """Whether there may be other ranks that wait for this one."""
+        return not self._alone
+
+    @property
     def need_norms(self) -> bool:
         """Whether the other ranks wait for a reading of every step."""
         return self._exchange is not None and bool(self._exchange.layout.sharded)

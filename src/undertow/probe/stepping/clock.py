@@ -14,9 +14,9 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import _engine_run_backward
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from undertow.probe.sharing.sharding import flat_parameters
+from undertow.probe.stepping.rest import Rest
 
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -58,23 +58,33 @@ class Clock:
         self._reached: dict[int, bool] = {}  # parameter -> only through a nested backward pass
         self._tasks: dict[int, bool] = {}  # graph tasks of the running pass -> nested
         self._running = self._unended = self._ends_nested = self._nests = False
+        self._asleep: list[Tensor] = []
         self._stepping: Optimizer | None = None
         self._held: WeakKeyDictionary[Optimizer, tuple[int, bool]] = WeakKeyDictionary()
-        self._handles = [
-            register_optimizer_step_pre_hook(guard(self._before_step)),
-            register_optimizer_step_post_hook(guard(self._after_step)),
-        ]
+        self.wraps = False
+        """Whether a step was seen inside another one: an optimizer that wraps optimizers."""
+        self.rest = Rest(guard(self._before_step), guard(self._after_step), self._concerns)
+        self._handles: list[Any] = []
         if any(map(is_lazy, model.parameters())):
             self._handles.append(model.register_forward_hook(_Once(guard(listener.look_around))))
         self.learn()
 
     def close(self) -> None:
+        self.rest.close()
         for handle in (*self._handles, *(handle for _, handle in self._hooks.values())):
             handle.remove()
         self._handles.clear()
         self._hooks.clear()
 
     # ------------------------------------------------------------ which parameters have a hook
+
+    def sleep(self) -> None:
+        """Takes the hooks off the parameters: no pass is seen until `wake()`."""
+        self._asleep = self.hooked
+        self._hook(())
+
+    def wake(self) -> None:
+        self._hook(self._asleep)
 
     @property
     def hooked(self) -> list[Tensor]:
@@ -190,7 +200,9 @@ class Clock:
         outer = self._stepping
         if outer is None or outer is optimizer:
             return False
-        return any(f.f_code.co_name == "wrapper" and f.f_locals.get("self") is outer for f in _frames())
+        inner = any(f.f_code.co_name == "wrapper" and f.f_locals.get("self") is outer for f in _frames())
+        self.wraps = self.wraps or inner
+        return inner
 
 
 LEARNT = 32

@@ -11,7 +11,7 @@ from undertow.probe.following.returning import Returning
 from undertow.probe.stepping.gradients import Gradients, Panelled, divided
 from undertow.probe.stepping.updates import Updates
 from undertow.probe.tracing.account import Account
-from undertow.record import Ledger, NotObserved, ParameterReading, Reading
+from undertow.record import NotObserved, ParameterReading, Reading, Snapshot, Stage
 
 
 class Parameters(Mapping[str, ParameterReading]):
@@ -81,8 +81,12 @@ class DeepStep:
     def inputs(self) -> Reading | None:
         return None if self.account is None else self.account.trace.inputs
 
-    def ledger(self, step: int) -> Ledger | None:
-        return None if self.account is None else self.account.ledger(step)
+    def snapshot(self, step: int, stage: Stage) -> Snapshot | None:
+        """What was measured; None where no pass has a ledger."""
+        ledger = None if self.account is None else self.account.ledger(step)
+        if ledger is None:
+            return None
+        return Snapshot(step, ledger, self.samples, self.inputs, self.parameters(), self.alive, stage)
 
     # ------------------------------------------------------------ the parameters
 

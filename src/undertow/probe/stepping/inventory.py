@@ -27,12 +27,15 @@ class Inventory:
         self.on_host = all(p.is_cpu for p in self.all)
         self.uncounted = any(map(is_dtensor, self.all))
         """Whether torch counts no change of a gradient, as it doesn't where a shard is written to."""
-        self._sentinel = next((p for p in self.all if p.is_cpu and p.numel() <= SMALL), None)
+        on_host = [p for p in self.all if p.is_cpu]
+        smallest = min(on_host, key=Tensor.numel, default=None)
+        self.sentinel = next((p for p in on_host if p.numel() <= SMALL), smallest)
+        """The first small one: its gradient shows nearly every fault behind it."""
 
     @property
     def sound(self) -> bool:
         """A look at the first small gradient, which nearly every fault behind it reaches on its way back."""
-        gradient = None if self._sentinel is None else self._sentinel.grad
+        gradient = None if self.sentinel is None else self.sentinel.grad
         return gradient is None or gradient.is_sparse or bool(gradient.isfinite().all())
 
     def unheld(self, optimizers: Iterable[Optimizer | None]) -> list[Tensor]:

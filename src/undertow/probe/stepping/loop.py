@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
 from functools import partial
-from typing import Protocol
 
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
@@ -13,54 +11,14 @@ from torch.optim import Optimizer
 
 from undertow.probe.stepping.clock import Clock, parameters
 from undertow.probe.stepping.gradients import Gradients, Late, Marks
-from undertow.probe.stepping.inventory import Inventory
 from undertow.probe.stepping.received import Iteration, Received, rate_of
 from undertow.probe.stepping.scaler import only_scaler, scale_of, stepping_scaler
 from undertow.probe.stepping.updates import Weights
-from undertow.record import Recording, StepReading
+from undertow.probe.stepping.watcher import Watcher
+from undertow.record import StepReading
 
 SEARCHES = 5
 """A search for a loss scaler looks at every object of the process; ours."""
-
-
-class Watcher(Protocol):
-    """Whom the loop tells of its iterations: the observer."""
-
-    recording: Recording
-    inventory: Inventory
-    learnt: int
-
-    def look_around(self) -> None:
-        """The model has other parameters than before."""
-
-    def decide(self, number: int) -> bool:
-        """Iteration `number` has had its first step: whether the next one is measured whole."""
-        ...
-
-    def begin(self, number: int, deep: bool) -> Iteration:
-        """An iteration begins, at the latest with its first pass."""
-        ...
-
-    def passed(self, now: Iteration, task: int | None) -> None:
-        """A backward pass has ended."""
-
-    def before_change(self, now: Iteration) -> None:
-        """An optimizer is about to change the weights."""
-
-    def stepped(self) -> None:
-        """It has."""
-
-    def look_back(self, number: int) -> None:
-        """A gradient is not finite, and the weights are as they were when it arose."""
-
-    def finished(self, now: Iteration, optimizers: list[Optimizer | None]) -> None:
-        """No more steps are due in an iteration."""
-
-    def add(self, reading: StepReading, gradients: Gradients | None = None, held: Collection[Tensor] = ()) -> None:
-        """An optimizer that holds these parameters has stepped, or has left out a step; the gradients it was given."""
-
-    def defer(self, number: int, call: Callable[[], None]) -> None:
-        """Calls at once, or in the next iteration where the numbers are still computed."""
 
 
 class Loop:
@@ -128,14 +86,16 @@ class Loop:
         now.passes += 1
         self.watcher.passed(now, task)
         unknown = not any(self.optimizers)
+        early = inventory.on_host and (self.stepping is not None or unknown)  # no hook tells before the weights change
         if now.deep is not None or (now.normed and now.passes >= self._usual_passes):
             now.end = Gradients(inventory.all, scale_of(self._scaler))
-            if inventory.on_host and (self.stepping is not None or unknown):  # no hook tells before the weights change
-                self._look_back(now.end)
+            if early and len(now.end.readings) and not math.isfinite(now.end.norm(inventory.all)):
+                self._look_back()
+        elif early and not inventory.sound:
+            self._look_back()
         if now.passes == 1 and self._late is not None:
             now.changed_late, self._late = now.changed_late or self._late.changed(), None
-        hooked = self.clock.hooked if self.clock else []
-        self._marks = Marks({id(p): p for p in (*hooked, *inventory.all[:1], *inventory.all[-1:])}.values())
+        self._mark()
         if self._only is None and unknown:
             self._weights = Weights(inventory.all)
             if now.deep is not None:
@@ -152,12 +112,12 @@ class Loop:
             self._received = self._receive(iteration, optimizer)
             if inventory.on_host and self._received.broken:
                 self.watcher.look_back(self.now.number)
-        elif iteration.passes and not inventory.sound and getattr(optimizer, "found_inf", None) is None:
+        elif iteration.passes and not (iteration.sound or inventory.sound or hasattr(optimizer, "found_inf")):
             self.watcher.look_back(self.now.number)
 
     def after_step(self, optimizer: Optimizer) -> None:
         self.stepping = None
-        self.watcher.stepped()
+        self.watcher.witness.over = True
         received, self._received = self._received, None
         iteration = received.iteration if received else self._iteration_of(optimizer)
         if iteration.read and (received is None or self.now.passes > self._passes_before):
@@ -184,6 +144,21 @@ class Loop:
             self._late = Late(list(parameters(optimizer)))
         if all(known in now.stepped for known in self.optimizers):
             self._finish()
+            if self.clock and not self.now.read and self._is_plain(now):
+                self._late = Late(())
+                self.watcher.rest(optimizer)
+
+    def _is_plain(self, before: Iteration) -> bool:
+        """Whether steps like this one can be counted by the optimizer's hooks alone."""
+        outside = 0 < before.passes == self._passes_before  # a closure's passes are inside of the step
+        wraps = self.clock is not None and self.clock.wraps
+        return outside and len(self.optimizers) == 1 and self._scaler is None and not wraps
+
+    def resume(self, number: int, read: bool) -> None:
+        """After steps that were left alone: the last of them is about to be made."""
+        self.now = Iteration(number, None, self._usual_passes, sound=not read, normed=read)
+        self._before, self._next_deep = None, None
+        self._mark()
 
     def _finish(self) -> None:
         """Something other than a step has followed a step, or no other step is due."""
@@ -195,6 +170,11 @@ class Loop:
         self.watcher.finished(now, self.optimizers)
         self._before = now
         self.start(now.number + 1, deep)
+
+    def _mark(self) -> None:
+        everything = self.watcher.inventory.all
+        looked_at = (*(self.clock.hooked if self.clock else ()), *everything[:1], *everything[-1:])
+        self._marks = Marks({id(p): p for p in looked_at}.values())
 
     # ------------------------------------------------------------ steps of optimizers
 
@@ -225,10 +205,9 @@ class Loop:
             self.watcher.learnt = -1  # it may hold other parameters
         return self.optimizers.index(optimizer)
 
-    def _look_back(self, end: Gradients) -> None:
-        """The overflow of a scaled loss is left to its scaler."""
-        broken = len(end.readings) and not math.isfinite(end.norm(self.watcher.inventory.all))
-        if broken and self._searched_scaler() is None:
+    def _look_back(self) -> None:
+        """At gradients that are not finite; the overflow of a scaled loss is left to its scaler."""
+        if self._searched_scaler() is None:
             self.watcher.look_back(self.now.number)
 
     # ------------------------------------------------------------ passes without a step
@@ -288,7 +267,7 @@ class Loop:
         now, everything = self.now, self.watcher.inventory.all
         end, number = now.end or Gradients(everything), self._number(None)
         now.stepped.append(None)
-        self.watcher.stepped()
+        self.watcher.witness.over = True
         reading = StepReading(now.number, end.norm(everything), math.nan, number, passes=now.passes)
         self.watcher.add(reading, end, everything)
         if now.deep is not None:

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from undertow.probe.stepping.budget import Kind
 from undertow.probe.stepping.clock import parameters
 from undertow.probe.stepping.deep import DeepStep
 from undertow.probe.stepping.gradients import Gradients
 from undertow.probe.stepping.scaler import scale_of
-from undertow.record import StepReading
+from undertow.record import LossReading, StepReading
 
 ALIKE = 1e-4
 """Two norms of one gradient differ by less, whatever the order of summation and the rounding of an unscaled one."""
@@ -39,12 +40,23 @@ class Iteration:
     """A compiled model: the step's ledger is that of an uncompiled replay."""
     losses: list[Tensor] = field(default_factory=list)
     """Of its passes, as autograd was given them."""
+    sound: bool = False
+    """Whether a look at one gradient has shown before its step that they are finite."""
     normed: bool = True
     """Whether its gradients are read although it is not measured whole."""
 
     @property
     def read(self) -> bool:
         return self.normed or self.deep is not None
+
+    @property
+    def loss(self) -> LossReading:
+        """What the optimizer stepped on: the sum over the passes, without the factor of a loss scaler."""
+        return LossReading(self.number, sum(loss.item() for loss in self.losses) / self.loss_scale)
+
+    @property
+    def kind(self) -> Kind:
+        return "deep" if self.deep is not None else "normed" if self.normed else "plain"
 
 
 class Received:
