@@ -25,7 +25,7 @@ def blocks(readme: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S)
 
 
-EXAMINE, WATCH = blocks("README.md", "python")
+EXAMINE, WATCH, FORECAST = blocks("README.md", "python")
 LINES = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("undertow")]
 ON_A_RUN = [line for line in LINES if "train.py" in line or "run.undertow" in line]
 COMMANDS = [line for line in LINES if line not in ON_A_RUN]
@@ -54,6 +54,11 @@ def test_python_lines_print_what_the_readme_shows(tmp_path, monkeypatch, capsys)
     exec(EXAMINE, {})
     assert capsys.readouterr().out == blocks("README.md", "text")[0]
     assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_forecast_lines_print_what_the_readme_shows(capsys):
+    exec(FORECAST, {})
+    assert capsys.readouterr().out == blocks("README.md", "text")[1]
 
 
 def test_watch_lines_run_around_a_training_loop(capsys):
