@@ -23,9 +23,9 @@ def measured(model: nn.Module, x: Tensor, modules: list[str]) -> list[Size]:
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
-            output.retain_grad()
-            outputs[name] = output
+        def hook(_module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            outputs[name] = output[0] if isinstance(output, tuple) else output
+            outputs[name].retain_grad()
 
         return hook
 
