@@ -65,7 +65,7 @@ def test_the_share_is_kept_and_told(share: float, after: float) -> None:
     run = Run(share, deep=0.5, norms=0.01, after=after).steps(1200)
     assert run.budget.overhead == pytest.approx(run.spent(), rel=0.1)
     assert run.budget.overhead_later == pytest.approx(run.spent(FIRST), rel=0.1)
-    assert 0.7 * share <= run.spent() <= 1.05 * share
+    assert 0.7 * share <= run.spent() <= share
 
 
 def test_the_first_steps_are_paid_back() -> None:
@@ -84,7 +84,7 @@ def test_a_step_that_waited_for_something_else_is_not_put_down_to_reading() -> N
     assert len(run.deep) > 40
 
 
-@pytest.mark.parametrize(("norms", "every"), [(0.001, 1), (0.04, 4), (10.0, NORMS_RAREST)])
+@pytest.mark.parametrize(("norms", "every"), [(0.001, 1), (0.04, 5), (10.0, NORMS_RAREST)])
 def test_norms_are_read_as_often_as_half_of_the_budget_allows(norms: float, every: int) -> None:
     run = Run(0.02, deep=0.5, norms=norms).steps(1500)
     taken = [step for step, kind in enumerate(run.kinds) if kind == "normed" and step > 500]

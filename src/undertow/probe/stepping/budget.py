@@ -21,6 +21,8 @@ FIRST = 5
 """The first steps are always measured: a fault that is there at the start shows in them."""
 SPARSEST = 2.0
 """However small the budget, a step is measured at least each time their number has doubled: log n in all."""
+AIM = 0.9
+"""Share of the budget that is aimed at: what a step costs is known to about a tenth.  Ours."""
 REPAY = 0.5
 """Share of what is allowed that is kept back until the first steps are paid for.  Ours."""
 NORMS_SHARE = 0.5
@@ -111,6 +113,10 @@ class Budget:
         steps = max(self._missing() / income, 1.0) if income > 0 else math.inf
         return max(math.ceil(min(step + steps, SPARSEST * self._last_deep)), step + 1)
 
+    @property
+    def _aim(self) -> float:
+        return AIM * (self.share or 0.0)
+
     def _blind(self, step: int) -> bool:
         """Whether there is nothing to compare with: some steps are left alone first."""
         return step >= FIRST and (len(self._plain) < FEW or step - self._last_plain > STALE)
@@ -124,21 +130,21 @@ class Budget:
 
     def _missing(self) -> float:
         """Seconds of our own that a step measured now would take beyond the budget."""
-        first, share = self._extra_of_first(), self.share or 0.0
-        later = share * max(self._last - self._first_over - self._spent_later(), 0.0)
+        first = self._extra_of_first()
+        later = self._aim * max(self._last - self._first_over - self._spent_later(), 0.0)
         cost = self._read["deep"].each if self._read["deep"].count else first / FIRST
         return cost + self._spent_later() - later + min(self._debt(), REPAY * later)
 
     def _debt(self) -> float:
         """Seconds that the first steps have cost beyond the budget."""
         first = self._extra_of_first()
-        return max(first - (self.share or 0.0) * (self._first_over - self._started - first), 0.0)
+        return max(first - self._aim * (self._first_over - self._started - first), 0.0)
 
     def _allowed_a_step(self) -> float:
         """Seconds of our own in each step, beyond those of the hooks."""
-        later = (self.share or 0.0) * (self._last - self._first_over)
+        later = self._aim * (self._last - self._first_over)
         kept_back = REPAY if self._debt() > REPAY * later else 0.0
-        return (self.share or 0.0) * (1 - kept_back) * usual(self._plain or self._first) - self._hook()
+        return self._aim * (1 - kept_back) * usual(self._plain or self._first) - self._hook()
 
     def _income(self) -> float:
         """Seconds that each step allows for measuring one whole."""
