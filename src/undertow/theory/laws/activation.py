@@ -13,7 +13,7 @@ from torch import Tensor
 from undertow.activations import Pointwise, recognise_call
 from undertow.theory.few import few
 from undertow.theory.interpolate import moments_at
-from undertow.theory.joint import joint
+from undertow.theory.joint import FEWER, joint
 from undertow.theory.laws.base import Call, Law, is_signal
 from undertow.theory.moments import Moments
 from undertow.theory.signal import NONE, Delta, Drawn, Lean, Pairs, Signal
@@ -99,12 +99,12 @@ class Activate(Law):
         q, mean = float(x.square.mean()), float(x.mean.mean())
         if not 0 < q < math.inf:
             return Pairs()
-        found = (joint(self.activation, q, _correlation(p, q, mean)).E_ff for p in _existing(x))
+        found = (joint(self.activation, q, _correlation(p, q, mean), nodes=FEWER).E_ff for p in _existing(x))
         return Pairs(*found)
 
     def _slopes(self, x: Signal, product: float) -> float:
         q = float(x.square.mean())
-        return joint(self.activation, q, _correlation(product, q, 0.0)).E_dfdf if 0 < q < math.inf else 0.0
+        return joint(self.activation, q, _correlation(product, q, 0.0), nodes=FEWER).E_dfdf if 0 < q < math.inf else 0.0
 
 
 def _existing(x: Signal) -> Iterable[float]:
