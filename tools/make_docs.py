@@ -1,9 +1,13 @@
-"""Write docs/activations/ from the definitions: a page and a figure for each function, the gallery, each language."""
+"""Write docs/activations/ from the definitions: a page and a figure for each function, the gallery, each language.
+
+And docs/gains.md: all gains beside those in use.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from undertow.report.activations import gain_table
 from undertow.report.activations.page import write_pages
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -15,6 +19,7 @@ def main() -> None:
     gone = [path for path in folder.rglob("*") if path.is_file() and path not in written]
     for path in gone:  # pages of functions that are no more
         path.unlink()
+    (DOCS / "gains.md").write_text(gain_table.page(), encoding="utf-8")
     print(f"{folder}: {len(written)} files written, {len(gone)} removed")
 
 

@@ -153,3 +153,22 @@ def test_a_terminal_gets_a_ruled_table(capsys, monkeypatch):
     assert "name" in out
     assert "[relu]" in out, "brackets are no markup"
     assert "──" in out
+
+
+def test_gains_are_printed_beside_torchs_and_timms(shell):
+    code, out, err = shell("gains")
+    assert (code, err) == (FINE, "")
+    rows = {line.split("\t")[0]: line.split("\t") for line in out.splitlines()}
+    assert rows["tanh"][1:] == [
+        "1.5925",
+        "1.4674",
+        "1.5925",
+        "1.1778",
+        "0.46107",
+        "1.6667 (+4.65 %)",
+        "1.5939 (+0.09 %)",
+    ]
+    assert rows["relu"][6] == "1.4142"
+    assert rows["mish"][6:] == ["", ""]
+    code, out, _ = shell("gains", "--json")
+    assert {row["name"]: row for row in json.loads(out)}["sigmoid"]["backward"] == pytest.approx(4.7226, abs=1e-4)

@@ -12,7 +12,7 @@ from undertow.foundation import InputError, OutputError, UnknownNameError, langu
 from undertow.probe.graph import sigmoid_chain
 from undertow.record import Ledger
 from undertow.report.activations import families
-from undertow.report.figures import backprop, curves, depth_profile, save, trials
+from undertow.report.figures import backprop, curves, depth_profile, phase_diagram, save, trials
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -129,3 +129,25 @@ def test_what_cannot_be_saved(tmp_path) -> None:
         save(backprop(sigmoid_chain()), tmp_path / "a.png")
     with pytest.raises(OutputError, match="expected a file in a folder"):
         save(backprop(sigmoid_chain()), tmp_path / "missing" / "a.svg")
+
+
+def test_the_phase_diagram_says_what_it_marks() -> None:
+    svg = phase_diagram("gelu")
+    words = texts(svg)
+    for said in (
+        "ordered",
+        "critical, but the variance on it repels",
+        "half-stable critical point",
+        "grows without end",
+    ):
+        assert said in words
+    description = ElementTree.fromstring(svg)[1].text or ""
+    assert "half-stable critical point: σ_w² = 1.983, σ_b² = 0.173, ×1 a layer." in description
+    with language("ko"):
+        assert "반안정 임계점" in texts(phase_diagram("gelu"))
+
+
+def test_a_phase_diagram_of_a_function_of_the_users_own() -> None:
+    import torch
+
+    assert "chaotic" in texts(phase_diagram(lambda x: torch.sin(2 * x)))

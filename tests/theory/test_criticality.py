@@ -22,7 +22,7 @@ def test_reference(row):
     assert found.xi_q == pytest.approx(row["xi_q"], rel=1e-11)
     assert found.xi_grad == pytest.approx(float(row["xi_grad"]), rel=1e-10)
     assert found.xi_c == pytest.approx(float(row["xi_c"]), rel=1e-8)
-    assert found.trainable_depth == 6 * found.xi_c
+    assert found.trainable_depth == 6 * found.xi_grad <= 6 * found.xi_c * (1 + 1e-12)
     assert "settles" in found.verdict
 
 

@@ -105,6 +105,15 @@ def compare(
         _draw(chosen, output, second=True, err=as_json)
 
 
+@app.command(help=say("cli.activations.gains"))
+def gains(as_json: Json = False, lang: Lang = None, debug: Debug = False) -> None:
+    from undertow.report.activations.gain_table import cells, heads, table
+
+    if as_json:
+        return _print_json([row._asdict() for row in table()])
+    print_table(heads(), map(cells, table()))
+
+
 @app.command(help=say("cli.activations.plot"))
 def plot(names: Names, output: Output = Path("activations.svg"), lang: Lang = None, debug: Debug = False) -> None:
     chosen = _chosen(names)

@@ -14,7 +14,19 @@ from undertow.foundation import Registry, say
 
 COMMANDS: Registry[str] = Registry("command", "undertow --help")
 """Commands and the module of each."""
-for _name in ("demo", "run", "check", "forecast", "report", "export", "activations", "backprop", "figures", "info"):
+for _name in (
+    "demo",
+    "run",
+    "check",
+    "forecast",
+    "criticality",
+    "report",
+    "export",
+    "activations",
+    "backprop",
+    "figures",
+    "info",
+):
     COMMANDS.add(_name, f"undertow.cli.{_name}")
 
 

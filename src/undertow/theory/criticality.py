@@ -18,6 +18,9 @@ from undertow.theory.joint import joint
 from undertow.theory.moments import Moments, moments
 from undertow.theory.roots import crossings
 
+PER_SCALE = 6
+"""Depth scales that a signal may cross and a network still train: Schoenholz et al. (2017), §5, found 6 ξ_c for tanh on
+MNIST and CIFAR-10; ξ_grad is ξ_c in the ordered phase and shorter in the chaotic one."""
 Phase = Literal["ordered", "critical", "chaotic"]
 
 
@@ -88,8 +91,8 @@ class Criticality:
 
     @property
     def trainable_depth(self) -> float:
-        """6 ξ_c: deeper networks did not train in Schoenholz et al. (2017), §5; empirical."""
-        return 6 * self.xi_c
+        """6 ξ_grad: the depth within which the squared backward value changes by less than e^±6."""
+        return PER_SCALE * self.xi_grad
 
     @property
     def holds(self) -> bool:
@@ -226,6 +229,7 @@ def _correlation(act: Pointwise, sigma_w2: float, sigma_b2: float, at: FixedPoin
         c = min(max(c + step, 0.0), 1.0)
         if abs(step) < 1e-13:
             break
+    c = 0.0 if c < 1e-12 else c  # of an odd function without biases: rounding
     return c, sigma_w2 * joint(act, at.q, c).E_dfdf
 
 

@@ -9,12 +9,11 @@ from undertow.foundation import InputError
 from undertow.theory.function import Function, pointwise
 from undertow.theory.moments import Moments, moments
 
-Direction = Literal["forward", "backward"]
-Kept = Literal["forward", "backward", "standardised"]
+Direction = Literal["forward", "backward", "standardised"]
 """What a gain keeps: the mean square, the gradient, or the variance of the layer's output."""
 
 
-def gain(act: Function, direction: Kept = "forward", q: float = 1.0) -> float:
+def gain(act: Function, direction: Direction = "forward", q: float = 1.0) -> float:
     """forward: √q/√E[f²];  backward: 1/√E[f′²];  standardised: √q/√Var f;  u ~ N(0, q), weights N(0, gain²/fan_in).
 
     The forward gain gives the next pre-activation the variance q again; the backward gain gives the backward value

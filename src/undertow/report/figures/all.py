@@ -32,7 +32,7 @@ _LAYERS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 
 
 def write_all(directory: str | Path) -> list[Path]:
-    """Write the curves of all activations, the three backpropagation diagrams, the depth profiles and two phase diagrams.
+    """Write the curves of all activations, the diagrams of backpropagation, depth, phase and forecast as SVG files.
 
     Raises
     ------
