@@ -131,7 +131,7 @@ def test_an_error_of_ours_is_one_warning_and_the_training_goes_on(monkeypatch: p
 
     for module in (trace, account):  # a pass that is traced; then, passes that follow its plan
         monkeypatch.setattr(module, "statistics", failing(statistics))
-    monkeypatch.setattr(Panel, "add", failing(Panel.add))
+    monkeypatch.setattr(Panel, "put", failing(Panel.put))
     job = Job("residual")
     warned = pytest.warns(RuntimeWarning, match="stopped observing at step .*planted fault")
     with warned as said, watch(job.model, job.optimizer, budget=None) as run:
@@ -151,7 +151,7 @@ def test_where_warnings_are_errors_ours_is_only_printed(
     def failing(*_args: Any) -> Any:
         raise OSError("a planted fault")
 
-    monkeypatch.setattr(gradients.Panel, "add_many", failing)
+    monkeypatch.setattr(gradients.Panel, "put_all", failing)
     monkeypatch.setattr(warn, "told_instead", lambda message: print(message))
     job = Job("residual")
     with watch(job.model, job.optimizer, budget=None):

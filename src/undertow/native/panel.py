@@ -8,19 +8,33 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import is_fake
 
 from undertow.foundation import InputError
 from undertow.native import kernels
 from undertow.native.device import DeviceRows
-from undertow.native.statistics import CODES, MANY, Statistics, address, diluted, of_row, row, stored, threads
+from undertow.native.statistics import (
+    CODES,
+    MANY,
+    Statistics,
+    address,
+    diluted,
+    of_row,
+    reader,
+    row,
+    stored,
+    threads,
+)
 
 FIELDS = len(Statistics._fields)
 ROW = FIELDS * 8
 """Bytes."""
 FIRST_ROWS = 256
+UNWRITTEN = -1.0
+"""In place of a count."""
 
 measure: Any = getattr(kernels.module, "measure", None)
+read: Callable[[Tensor, int], bool] = reader.read if reader else lambda tensor, row: False
+"""Whether the kernel has written the row; one that is written stays as it is."""
 
 
 class Readings(Sequence[Statistics]):
@@ -30,12 +44,21 @@ class Readings(Sequence[Statistics]):
     numbers during the next one.
     """
 
+    __slots__ = ("_arrivals", "_rows", "_unstored")
+
     def __init__(self, rows: Tensor, unstored: dict[int, int], arrivals: list[Callable[[Tensor], None]]) -> None:
-        self._rows, self._unstored, self._arrivals = rows, unstored, arrivals
-        self._numbers: list[list[float]] | None = None
+        self._rows, self._unstored, self._arrivals = rows, unstored or None, arrivals or None
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def has(self, slot: int) -> bool:
+        """Whether something was put into this slot."""
+        return bool(self._settled()[slot, 0] >= 0)
+
+    def numbers(self, slot: int) -> list[float]:
+        """The row as it is."""
+        return self._settled()[slot].tolist()
 
     @overload
     def __getitem__(self, index: int) -> Statistics: ...
@@ -44,27 +67,29 @@ class Readings(Sequence[Statistics]):
     def __getitem__(self, index: int | slice) -> Statistics | list[Statistics]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        found = of_row(self._settled()[index])
+        found = of_row(self.numbers(index))
         zeros = self._unstored.get(index % len(self), 0) if self._unstored else 0
         return diluted(found, zeros) if zeros else found
 
     def norm(self, slots: Sequence[int] | slice) -> float:
         """√Σx² over all values of these slots; NaN where one of them is NaN, else inf where one is infinite."""
         every = self._settled()
-        rows = every[slots] if isinstance(slots, slice) else [every[slot] for slot in slots]
-        if any(nans for *_, nans, _, _ in rows):
+        if kernels.module is not None and isinstance(slots, slice):
+            first, end, _ = slots.indices(len(every))
+            return kernels.module.norm(every.data_ptr() + ROW * first, end - first)
+        count, _, rms, _, _, nans, infs, _ = every[slots if isinstance(slots, slice) else list(slots)].unbind(1)
+        if nans.any():
             return math.nan
-        if any(infs for *_, infs, _ in rows):
+        if infs.any():
             return math.inf
-        return math.hypot(*(rms * math.sqrt(count) for count, _, rms, *_ in rows if count))
+        return math.hypot(*torch.where(count > 0, rms * count.sqrt(), 0.0).tolist())
 
-    def _settled(self) -> list[list[float]]:
-        if self._numbers is None:
+    def _settled(self) -> Tensor:
+        if self._arrivals is not None:
             for arrive in self._arrivals:
                 arrive(self._rows)
-            self._arrivals.clear()
-            self._numbers = self._rows.tolist()
-        return self._numbers
+            self._arrivals = None
+        return self._rows
 
 
 class Panel:
@@ -82,42 +107,70 @@ class Panel:
     first access to the readings waits for it.  A panel is for one thread at a time.
     """
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, rows: int = 0) -> None:
+        """So many slots are there from the start, for `put`."""
+        self._count = rows
         self._unstored: dict[int, int] = {}
         self._devices: dict[torch.device, DeviceRows] = {}
+        self._elsewhere: set[int] = set()
         self._arrivals: list[Callable[[Tensor], None]] = []
-        self._keep(torch.empty(FIRST_ROWS, FIELDS, dtype=torch.float64))
+        self._keep(_unwritten(rows or FIRST_ROWS))
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, tensor: Tensor) -> int:
-        """Takes the statistics of a tensor; the slot under which they are read.
+    @property
+    def address(self) -> int:
+        """Of the first row, for kernels that write rows themselves."""
+        return self._at
+
+    def put(self, slot: int, tensor: Tensor) -> None:
+        """Takes the statistics of a tensor under a slot that is there; what is in it already, stays.
 
         Raises
         ------
         InputError
-            As `undertow.native.statistics`; the slot is not taken then.
+            As `undertow.native.statistics`.
         """
-        at = address(tensor)
-        if not at:
-            return self._add_other(tensor)
-        slot, n = self._reserve(1), tensor.numel()
-        measure(CODES[tensor.dtype], at, n, self._at + ROW * slot, 0, 1 if n < MANY else threads())
+        if not read(tensor, self._at + ROW * slot):
+            self._put_other(slot, tensor)
+
+    def add(self, tensor: Tensor) -> int:
+        """The same under a new slot, by which it is read.
+
+        Raises
+        ------
+        InputError
+            As `put`; no slot is taken then.
+        """
+        slot = self._reserve(1)
+        try:
+            self.put(slot, tensor)
+        except InputError:
+            self._count = slot
+            raise
         return slot
 
     def add_many(self, tensors: Iterable[Tensor]) -> range:
         """As `add` for each, in one call of the kernel where it takes all of them; the slots, in order."""
         tensors = list(tensors)
-        addresses = [address(t) for t in tensors]
-        if not all(addresses):
-            first = self._count
-            return range(first, first + len([self.add(t) for t in tensors]))
         first = self._reserve(len(tensors))
-        codes, counts = [CODES[t.dtype] for t in tensors], [t.numel() for t in tensors]
-        kernels.module.measure_many(codes, addresses, counts, self._at + ROW * first, threads())
+        self.put_all(tensors, first=first)
         return range(first, self._count)
+
+    def put_all(
+        self, tensors: list[Tensor], values: Callable[[Tensor], Tensor] = lambda tensor: tensor, first: int = 0
+    ) -> None:
+        """As `put`, under slots that follow each other; `values` gives what to measure where the kernel does not read.
+
+        Raises
+        ------
+        InputError
+            As `put`, for the first tensor that is refused.
+        """
+        left = reader.read_all(tensors, self._at + ROW * first) if reader else range(len(tensors))
+        for k in left:
+            self.put(first + k, values(tensors[k]))
 
     def add_difference(self, after: Tensor, before: Tensor) -> int:
         """The statistics of after − before, on the CPU without a temporary of their size; the slot.
@@ -153,24 +206,31 @@ class Panel:
         self.flush()
         return Readings(self._rows[: self._count].clone(), dict(self._unstored), list(self._arrivals))
 
+    def close(self) -> Readings:
+        """The readings, of a panel into which nothing more is put: without a copy of it."""
+        self.flush()
+        return Readings(self._rows[: self._count], self._unstored, self._arrivals)
+
     def clear(self) -> None:
         """Forgets all slots; the next is 0 again."""
         self.flush()
-        self._count = 0
+        self._rows[: self._count] = UNWRITTEN
+        self._count, self._arrivals = 0, []
         self._unstored.clear()
-        self._arrivals.clear()
+        self._elsewhere.clear()
 
-    def _add_other(self, tensor: Tensor) -> int:
+    def _put_other(self, slot: int, tensor: Tensor) -> None:
         """What the kernel does not read as it lies in memory."""
+        if slot in self._elsewhere or self._rows[slot, 0] >= 0:
+            return
         values, unstored = stored(tensor)
-        if on_host(values) and address(values):
-            slot = self.add(values)
-        else:
-            slot = self._reserve(1)
-            self._add_by_torch(slot, values)
         if unstored:
             self._unstored[slot] = unstored
-        return slot
+        if not on_host(values):
+            self._elsewhere.add(slot)
+            self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
+        elif not read(values, self._at + ROW * slot):
+            self._rows[slot] = row(values)
 
     def _add_other_difference(self, after: Tensor, before: Tensor) -> int:
         if after.layout is torch.strided and before.layout is torch.strided:
@@ -182,24 +242,22 @@ class Panel:
         wide = torch.float32 if after.dtype.itemsize < 4 else after.dtype
         return self.add(after.to(wide) - before.to(wide))
 
-    def _add_by_torch(self, slot: int, values: Tensor) -> None:
-        if on_host(values):
-            self._rows[slot] = row(values)
-        else:
-            self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
-
     def _reserve(self, slots: int) -> int:
         """The first of that many new slots."""
         first = self._count
         self._count += slots
         while self._count > self._capacity:
-            self._keep(torch.cat([self._rows, torch.empty_like(self._rows)]))
+            self._keep(torch.cat([self._rows, torch.full_like(self._rows, UNWRITTEN)]))
         return first
 
     def _keep(self, rows: Tensor) -> None:
-        if is_fake(rows):
+        if type(rows) is not Tensor:
             raise InputError("a panel inside a FakeTensorMode", "memory for its numbers", "make it outside")
         self._rows, self._capacity, self._at = rows, len(rows), rows.data_ptr()
+
+
+def _unwritten(rows: int) -> Tensor:
+    return torch.full((rows, FIELDS), UNWRITTEN, dtype=torch.float64)
 
 
 def on_host(tensor: Tensor) -> bool:

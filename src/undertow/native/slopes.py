@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,6 +58,13 @@ class SlopeStatistics:
 def takes(name: str, x: Tensor) -> bool:
     """Whether `slope_statistics` has a kernel for the named function on this tensor."""
     return x.is_cpu and pointwise.has(name, 1, x.dtype)
+
+
+def derivative(name: str, parameters: tuple[float, ...], flat: float) -> Any:
+    """What `Reader.slope` takes of a function and its threshold; None where there is no kernel for float32."""
+    if not pointwise.has(name, 1, torch.float32):
+        return None
+    return kernels.module.Derivative(pointwise.number(name), parameters[0] if parameters else 0.0, flat)
 
 
 def slope_statistics(

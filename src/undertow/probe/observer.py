@@ -241,7 +241,7 @@ class Observer:
             replayed = self._shadow.measured()
             now.eager = now.eager or bool(replayed)
             now.deep.add(replayed)
-            now.deep.before_step(self.inventory.trained)
+            now.deep.before_step(self.inventory.samples)
 
     def rest(self, optimizer: Optimizer) -> None:
         """Leaves steps alone until one is wanted."""

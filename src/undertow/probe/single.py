@@ -100,8 +100,7 @@ def _recording(model: nn.Module, accounts: Sequence[Account | Returning], value:
         for name, p in model.named_parameters()
         if p.requires_grad and p.numel()
     }
-    alive = {o.site.name: o.alive for o in trace.operations if o.alive is not None}
-    snapshot = Snapshot(0, account.ledger(), trace.samples, trace.inputs, parameters, alive)
+    snapshot = Snapshot(0, account.ledger(), trace.samples, trace.inputs, parameters, trace.alive)
     gradients = [r.gradient for r in parameters.values() if r.gradient is not None]
     norm = math.nan if any(g.nonfinite for g in gradients) else math.hypot(*(g.norm for g in gradients))
     steps = [StepReading(0, norm, 0.0)]

@@ -1,7 +1,7 @@
 // Statistics of an activation's derivative straight from its inputs: each block of f′ is made by a pointwise loop,
 // looked at while it is in the first-level cache, and forgotten.
 
-#include "chunks.h"
+#include "alive.h"
 
 #include <cmath>
 #include <mutex>
@@ -11,8 +11,6 @@ namespace nb = nanobind;
 namespace undertow {
 namespace {
 
-constexpr std::size_t PERIOD = 64;  // shorter rows are taken several at a time
-
 struct UncountedSingle : Single {
     static constexpr bool COUNTED = false;
 };
@@ -20,63 +18,13 @@ struct UncountedDouble : Double {
     static constexpr bool COUNTED = false;
 };
 
-// Which units have f′ ≠ 0 anywhere.  The unit of value i, in the order of memory, is i / inner % units.
-template <typename Bits>
-struct Alive {
-    std::size_t inner, units, period;
-    std::vector<Bits> seen;  // the bits of all f′ of a unit, one over the other, without the sign
-    bool all = false;
-
-    Alive(std::size_t inner_, std::size_t units_)
-        : inner(inner_), units(units_),
-          period(inner == 1 ? (PERIOD + units - 1) / units * units : units), seen(period) {}
-
-    UNDERTOW_INLINE void see(const Bits *data, std::size_t begin, std::size_t n) {
-        if (all) return;
-        if (inner == 1) rows(data, begin, n);
-        else planes(data, begin, n);
-        all = std::all_of(seen.begin(), seen.end(), [](Bits b) { return b != 0; });
-    }
-    void add(const Alive &other) {
-        for (std::size_t k = 0; k < period; ++k) seen[k] |= other.seen[k];
-    }
-    std::size_t dead(std::uint8_t *alive) {
-        for (std::size_t k = units; k < period; ++k) seen[k % units] |= seen[k];
-        std::size_t none = 0;
-        for (std::size_t k = 0; k < units; ++k) none += !(alive[k] = seen[k] != 0);
-        return none;
-    }
-
-  private:
-    UNDERTOW_INLINE void rows(const Bits *data, std::size_t begin, std::size_t n) {
-        for (std::size_t i = 0, unit = begin % period; i < n; unit = 0) {
-            const std::size_t many = std::min(period - unit, n - i);
-            Bits *at = seen.data() + unit;
-            for (std::size_t k = 0; k < many; ++k) at[k] |= static_cast<Bits>(data[i + k] << 1);
-            i += many;
-        }
-    }
-    UNDERTOW_INLINE void planes(const Bits *data, std::size_t begin, std::size_t n) {
-        std::size_t unit = begin / inner % units, done = begin % inner;
-        for (std::size_t i = 0; i < n; done = 0, unit = unit + 1 == units ? 0 : unit + 1) {
-            const std::size_t many = std::min(inner - done, n - i);
-            if (!seen[unit]) {
-                Bits any = 0;
-                for (std::size_t k = 0; k < many; ++k) any |= static_cast<Bits>(data[i + k] << 1);
-                seen[unit] = any;
-            }
-            i += many;
-        }
-    }
-};
-
 template <typename T>
 using BitsOf = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
 
 struct Task {
     std::uintptr_t x;
-    double parameter, flat;
-    std::size_t inner, units;
+    Derivative f;
+    Layout layout;
 };
 
 // Blocks of f′: computed by `loop`, or as they are where there is none.
@@ -92,8 +40,8 @@ struct Slopes {
     alignas(BYTES) T block[BLOCK];
 
     Slopes(const Task &task, Loop<T> loop_)
-        : loop(loop_), x(reinterpret_cast<const T *>(task.x)), parameter(task.parameter), alive(task.inner, task.units) {
-        const T threshold = static_cast<T>(task.flat);
+        : loop(loop_), x(reinterpret_cast<const T *>(task.x)), parameter(task.f.parameter), alive(task.layout) {
+        const T threshold = static_cast<T>(task.f.flat);
         copy_bits(flat, threshold);
     }
     void add(const Slopes &other) {
@@ -142,8 +90,8 @@ UNDERTOW_PASS(pass_brain, UncountedSingle, Widened<Brain>)
 UNDERTOW_PASS(pass_half, UncountedSingle, Widened<Half>)
 
 template <typename Source, typename T>
-nb::tuple results(void (*run)(Source &, std::size_t, std::size_t, Totals *), const Task &task, Loop<T> loop,
-                  std::size_t n, int threads, std::uintptr_t alive) {
+SlopeNumbers results(void (*run)(Source &, std::size_t, std::size_t, Totals *), const Task &task, Loop<T> loop,
+                     std::size_t n, int threads, std::uint8_t *alive) {
     Totals t;
     Source all(task, loop);
     unlocked(n, [&] {
@@ -157,17 +105,25 @@ nb::tuple results(void (*run)(Source &, std::size_t, std::size_t, Totals *), con
         });
     });
     const double finite = static_cast<double>(n - t.nans - t.infs);  // 0 / 0 where there is none: NaN
-    const std::size_t dead = all.alive.dead(reinterpret_cast<std::uint8_t *>(alive));
-    return nb::make_tuple(sum_of(t.sum) / finite, std::sqrt(sum_of(t.squares) / finite), all.below, dead);
+    return {sum_of(t.sum) / finite, std::sqrt(sum_of(t.squares) / finite), all.below, all.alive.dead(alive)};
 }
 
-// kernel < 0: the values are slopes.
-nb::tuple slopes(int code, int kernel_, std::uintptr_t x, std::size_t n, double parameter, double flat,
-                 std::size_t inner, std::size_t units, std::uintptr_t alive, int threads) {
-    if (!inner || !units || !(flat >= 0)) throw nb::value_error("inner, units and flat are out of range");
-    if (!alive || !x) throw nb::value_error("a tensor without memory");
-    const Kernel *k = kernel_ < 0 ? nullptr : &kernel(static_cast<std::size_t>(kernel_));
-    const Task task{x, parameter, flat, inner, units};
+template <typename Bits>
+std::size_t dead_units(std::uintptr_t y, std::size_t n, const Layout &layout, std::uint8_t *alive) {
+    const auto *data = reinterpret_cast<const Bits *>(y);
+    Alive<Bits> found(layout);
+    unlocked(n, [&] {
+        for (std::size_t i = 0; i < n && !found.all; i += BLOCK) found.see(data + i, i, std::min(BLOCK, n - i));
+    });
+    return found.dead(alive);
+}
+
+}  // namespace
+
+SlopeNumbers slope_numbers(int code, const Derivative &f, std::uintptr_t x, std::size_t n, const Layout &layout,
+                           std::uint8_t *alive, int threads) {
+    const Kernel *k = f.kernel < 0 ? nullptr : &kernel(static_cast<std::size_t>(f.kernel));
+    const Task task{x, f, layout};
     const Loop<double> twice = k ? k->twice[SLOPE] : nullptr;
     const Loop<float> single = k ? k->single[SLOPE] : nullptr;
     if (code == DOUBLE) return results(pass_double, task, twice, n, threads, alive);
@@ -175,6 +131,27 @@ nb::tuple slopes(int code, int kernel_, std::uintptr_t x, std::size_t n, double 
     if (k || (code != BRAIN && code != HALF)) throw nb::value_error("no kernel makes slopes of this format");
     if (code == BRAIN) return results(pass_brain, task, single, n, threads, alive);
     return results(pass_half, task, single, n, threads, alive);
+}
+
+SlopeNumbers rectified_numbers(int code, std::uintptr_t y, std::size_t n, const double *row, const Layout &layout,
+                               std::uint8_t *alive) {
+    const std::size_t dead = code == DOUBLE ? dead_units<std::uint64_t>(y, n, layout, alive)
+                             : code == SINGLE ? dead_units<std::uint32_t>(y, n, layout, alive)
+                                              : dead_units<std::uint16_t>(y, n, layout, alive);
+    const double zeros = row[4], numbers = row[0] - row[5], mean = (numbers - zeros) / numbers;
+    return {mean, std::sqrt(mean), static_cast<std::uint64_t>(zeros), dead};
+}
+
+namespace {
+
+// kernel < 0: the values are slopes.
+nb::tuple slopes(int code, int kernel_, std::uintptr_t x, std::size_t n, double parameter, double flat,
+                 std::size_t inner, std::size_t units, std::uintptr_t alive, int threads) {
+    if (!inner || !units || !(flat >= 0)) throw nb::value_error("inner, units and flat are out of range");
+    if (!alive || !x) throw nb::value_error("a tensor without memory");
+    const SlopeNumbers found = slope_numbers(code, {kernel_, parameter, flat}, x, n, {inner, units},
+                                             reinterpret_cast<std::uint8_t *>(alive), threads);
+    return nb::make_tuple(found.mean, found.rms, found.flat, found.dead);
 }
 
 }  // namespace

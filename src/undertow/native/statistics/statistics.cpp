@@ -3,7 +3,7 @@
 // Addresses in, nothing known of torch.  Sums of sixteen numbers at a time are float32, sums of these are float64; the
 // same bits on every machine, and for any number of threads.
 
-#include "chunks.h"
+#include "measure.h"
 
 #include <cmath>
 #include <type_traits>
@@ -12,8 +12,6 @@ namespace nb = nanobind;
 
 namespace undertow {
 namespace {
-
-constexpr std::size_t FIELDS = 8;
 
 // after − before: in float64 of float64, else in float32.
 template <typename F>
@@ -59,11 +57,6 @@ struct Difference {
     }
 };
 
-// Addresses of the values; `before` is null where there is nothing to subtract.
-struct Values {
-    const void *data, *before;
-};
-
 template <typename F>
 UNDERTOW_INLINE void pass_values(const Values &v, std::size_t begin, std::size_t end, Totals *chunks) {
     using Bits = typename F::Bits;
@@ -100,7 +93,8 @@ void total(int code, const Values &values, std::size_t n, int threads, Totals &t
     });
 }
 
-// The eight numbers of a reading.
+}  // namespace
+
 void measure(int code, const Values &values, std::size_t n, int threads, double *row) {
     Totals t;
     total(code, values, n, threads, t);
@@ -130,6 +124,8 @@ void measure(int code, const Values &values, std::size_t n, int threads, double 
     row[7] = static_cast<double>(t.subnormals);
 }
 
+namespace {
+
 const void *at(std::uintptr_t address) { return reinterpret_cast<const void *>(address); }
 
 void check(int code, std::uintptr_t address, std::size_t n, std::uintptr_t row) {
@@ -149,30 +145,21 @@ nb::tuple statistics(int code, std::uintptr_t data, std::size_t n, int threads) 
     return nb::make_tuple(n, row[1], row[2], row[3], count(4), count(5), count(6), count(7));
 }
 
-struct Job {
-    int code;
-    std::uintptr_t data;
-    std::size_t n;
-};
-
-void measure_many(const nb::list &codes, const nb::list &addresses, const nb::list &counts, std::uintptr_t row,
-                  int threads) {
-    const std::size_t many = codes.size();
-    if (addresses.size() != many || counts.size() != many) throw nb::value_error("three lists of one length");
-    std::vector<Job> jobs(many);
-    std::size_t values = 0;
+// √Σx² over so many rows; NaN where one of them has a NaN, else inf where one has an infinity.
+double norm(std::uintptr_t rows, std::size_t many) {
+    const auto *row = reinterpret_cast<const double *>(rows);
+    const auto size = [&](std::size_t k) { return row[FIELDS * k] > 0 ? row[FIELDS * k + 2] * std::sqrt(row[FIELDS * k]) : 0; };
+    double nans = 0, infs = 0, top = 0, sum = 0;
     for (std::size_t k = 0; k < many; ++k) {
-        jobs[k] = {nb::cast<int>(codes[k]), nb::cast<std::uintptr_t>(addresses[k]), nb::cast<std::size_t>(counts[k])};
-        check(jobs[k].code, jobs[k].data, jobs[k].n, row);
-        values += jobs[k].n;
+        if (!(row[FIELDS * k] > 0)) continue;
+        nans += row[FIELDS * k + 5];
+        infs += row[FIELDS * k + 6];
+        if (size(k) > top) top = size(k);
     }
-    unlocked(values, [&] {
-        double *out = reinterpret_cast<double *>(row);
-        for (const Job &job : jobs) {
-            measure(job.code, {at(job.data), nullptr}, job.n, threads, out);
-            out += FIELDS;
-        }
-    });
+    if (nans > 0) return std::numeric_limits<double>::quiet_NaN();
+    if (infs > 0) return std::numeric_limits<double>::infinity();
+    for (std::size_t k = 0; k < many && top > 0; ++k) sum += size(k) / top * (size(k) / top);
+    return top * std::sqrt(sum);
 }
 
 }  // namespace
@@ -185,6 +172,5 @@ void bind_statistics(nb::module_ &m) {
           "Eight doubles to `row`: the statistics of n values, or of their differences.");
     m.def("statistics", &statistics, nb::arg("code"), nb::arg("data"), nb::arg("n"), nb::arg("threads") = 1,
           "The same as a tuple.");
-    m.def("measure_many", &measure_many, nb::arg("codes"), nb::arg("data"), nb::arg("n"), nb::arg("row"),
-          nb::arg("threads") = 1, "The same for lists of codes, addresses and counts, row after row.");
+    m.def("norm", &norm, "The norm of all values of so many rows.");
 }

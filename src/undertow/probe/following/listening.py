@@ -1,4 +1,4 @@
-"""At which nodes of a planned graph to listen: as few as tell every gradient, for a hook costs more than a reading."""
+"""At which nodes of a planned graph to listen, and to what."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ class Hook:
     place: int
     own: list[tuple[int, Part]] = field(default_factory=list)
     """Of the gradients that come in, by output: all that a part receives."""
-    earlier: list[tuple[int, Part]] = field(default_factory=list)
-    """Of those that leave, by index: all that an earlier part receives."""
     handed: list[tuple[int, Handed]] = field(default_factory=list)
-    """Of those that leave: a share of what an earlier part receives."""
+    """Of those that leave, by index: a share of what an earlier part receives."""
     pooled: list[tuple[int, Handed]] = field(default_factory=list)
     """The same, where the share is the sum over several edges."""
 
@@ -36,34 +34,18 @@ def hooks_of(graph: Graph, whole: frozenset[Handed]) -> tuple[Hook, ...]:
     def hook(place: int) -> Hook:
         return hooks.setdefault(place, Hook(place))
 
+    for part, (place, output) in graph.parts.items():
+        hook(place).own.append((output, part))
     shares: dict[Handed, list[Link]] = defaultdict(list)
     for link in graph.links:
         shares[link.earlier, link.later].append(link)
-    alone: dict[Part, Link] = {}
     for (part, later), links in shares.items():
         if len(links) > 1:
             for link in links:
                 hook(link.place).pooled.append((link.at, (part, later)))
-        elif (part, later) in whole:
-            alone[part] = links[0]
-        else:
+        elif (part, later) not in whole:
             hook(links[0].place).handed.append((links[0].at, (part, later)))
     pooled = {part for found in hooks.values() for _, (part, _) in found.pooled}
-    for part in pooled:
-        alone.pop(part, None)  # a pool is emptied at its own node
-    told: set[Part] = set()
-    for part, (place, output) in graph.parts.items():
-        if part in told:
-            continue
-        link = alone.get(part)
-        reader = (link.later, 0) if link is not None else part
-        if link is None or reader in told or graph.parts[reader][0] != link.place:
-            hook(place).own.append((output, part))
-            continue
-        found = hook(link.place)  # the reader's own node tells both
-        found.earlier.append((link.at, part))
-        found.own.append((graph.parts[reader][1], reader))
-        told.add(reader)
     for found in hooks.values():
         found.pools = [part for _, part in found.own if part in pooled]
     return tuple(hooks.values())

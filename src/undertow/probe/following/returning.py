@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from undertow.native import Panel, Readings, kernels
+from undertow.native.statistics import reader
 from undertow.probe.following.listening import Handed, Hook
 from undertow.probe.following.survey import Graph, Part
+from undertow.probe.following.table import Slopes, Table
 from undertow.probe.tracing.entries import Passage, Stop, entries, merged
-from undertow.probe.tracing.slopes import Measured
+from undertow.probe.tracing.inputs import Inputs
 from undertow.record import Entry, Ledger, NotObserved, Reading
 
 if TYPE_CHECKING:
@@ -27,26 +30,31 @@ _task: Callable[[], int] = torch._C._current_graph_task_id  # pyright: ignore[re
 class Returning:
     """Takes the place of an `Account`, and gives the same ledger, built when it is first looked at."""
 
-    def __init__(self, replay: Replay, nodes: Sequence[Node], hooks: Sequence[Hook]) -> None:
-        self.trace = Followed(replay)
+    def __init__(self, replay: Replay, slopes: Slopes, nodes: Sequence[Node]) -> None:
+        plan = replay.plan
+        self.trace = Followed(plan.not_observed, replay.given, slopes)
         self.light = replay.light
         """Whether there are but the units to tell of, and no ledger."""
         self.differentiated = False
-        self._replay = replay
-        self._fail = replay.fail
-        self._add = replay.panel.add
-        self._own: dict[Part, int] = {}
-        self._handed: dict[Handed, int] = {}
+        self._graph, self._whole, self._table = plan.graph, plan.whole, plan.table
+        self.fail = replay.fail
+        self._panel = Panel(self._table.backward_rows)
         self._pools: dict[Handed, list[Tensor]] = defaultdict(list)
+        self._poured: set[Part] = set()
         self._current: int | None = None
         self._sealed = False
         self._came = False
-        pooled = {handed for hook in hooks for _, handed in hook.pooled}
-        self._pooled = {part: [h for h in pooled if h[0] == part] for part, _ in pooled}
+        self._ears: Any = None
         if replay.light:
             self._handles = [nodes[0].register_prehook(self._arrived)]
-        else:
-            self._handles = [self._listen(nodes[hook.place], hook) for hook in hooks]
+            return
+        if reader is not None:
+            places, slots = plan.ears
+            self._ears = kernels.module.Ears(reader, _task, ref(self))
+            self._ears.point_at(self._panel.address)
+            self._ears.listen([nodes[place] for place in places], slots, torch.empty(0))
+        hooks = plan.hooks if self._ears is None else plan.hooks_besides
+        self._handles = [handle for hook in hooks for handle in self._listen(nodes[hook.place], hook)]
 
     # ------------------------------------------------------------ during the backward pass
 
@@ -58,83 +66,87 @@ class Returning:
         return True
 
     def _arrived(self, _gradients: Gradients) -> None:
-        if self._listening():
+        if self.listening():
             self._came = True
 
-    def _listening(self) -> bool:
+    def listening(self) -> bool:
+        """Whether the backward pass that is running is the one to tell of."""
         task = _task()
         if task != self._current and not self._sealed:
-            self.differentiated = self._current is not None
+            if self._current is not None:
+                self.differentiated = True
+                self._panel = Panel(self._table.backward_rows)
+                self._pools.clear()
+                self._poured.clear()
             self._current, self._came = task, False
-            self._own.clear()
-            self._handed.clear()
-            self._pools.clear()
+            if self._ears is not None:
+                self._ears.task, self._ears.came = task, False
+                self._ears.point_at(self._panel.address)
         return task == self._current
 
-    def _listen(self, node: Node, hook: Hook) -> Any:
-        own, earlier, pools, shares = hook.own, hook.earlier, hook.pools, bool(hook.handed or hook.pooled)
+    def put(self, slot: int, gradient: Tensor) -> None:
+        """What a native hook does not read."""
+        self._panel.put(slot, gradient)
+
+    def _listen(self, node: Node, hook: Hook) -> list[Any]:
+        own = [(output, self._table.own[part]) for output, part in hook.own if output or self._ears is None]
+        pools, shares = hook.pools, bool(hook.handed or hook.pooled)
 
         def before(gradients: Gradients) -> None:
             try:
-                if self._current == _task() or self._listening():
+                if self._current == _task() or self.listening():
                     self._read(own, gradients)
-                    for part in pools:
+                    for part in pools:  # what came from later stops is complete before the node runs
                         self._pour(part)
             except Exception as error:
-                self._fail(error)
+                self.fail(error)
 
-        def after(leaving: Gradients, incoming: Gradients) -> None:
+        def after(leaving: Gradients, _incoming: Gradients) -> None:
             try:
-                if self._current == _task() or self._listening():
-                    self._read(own, incoming)
-                    self._read(earlier, leaving)
-                    if shares:
-                        self._share(hook, leaving)
+                if self._current == _task() or self.listening():
+                    self._share(hook, leaving)
             except Exception as error:
-                self._fail(error)
+                self.fail(error)
 
-        if not (earlier or shares):
-            return node.register_prehook(before)
-        if pools:  # what came from later stops is complete before the node runs
-            return _Both((node.register_prehook(before), node.register_hook(after)))
-        return node.register_hook(after)
+        handles = [node.register_prehook(before)] if own or pools else []
+        return [*handles, node.register_hook(after)] if shares else handles
 
-    def _read(self, wanted: list[tuple[int, Part]], gradients: Gradients) -> None:
-        for index, part in wanted:
-            gradient = gradients[index] if index < len(gradients) else None
-            if gradient is not None and part not in self._own:  # a second pass through a retained graph
-                self._own[part] = self._add(gradient)
+    def _read(self, wanted: list[tuple[int, int]], gradients: Gradients) -> None:
+        """Of a second pass through a retained graph nothing is read: a slot keeps what is in it."""
+        for output, slot in wanted:
+            gradient = gradients[output] if output < len(gradients) else None
+            if gradient is not None:
+                self._panel.put(slot, gradient)
+                self._came = True
 
     def _share(self, hook: Hook, gradients: Gradients) -> None:
         for index, handed in hook.handed:
             gradient = gradients[index]
-            if gradient is not None and handed not in self._handed:
-                self._handed[handed] = self._add(gradient)
+            if gradient is not None:
+                self._panel.put(self._table.handed[handed], gradient)
         for index, handed in hook.pooled:
             gradient = gradients[index]
-            if gradient is not None and handed[0] not in self._own:
+            if gradient is not None and handed[0] not in self._poured:
                 self._pools[handed].append(gradient.detach())
 
     def _pour(self, part: Part) -> None:
-        for handed in self._pooled[part]:
-            shares = self._pools.pop(handed, [])
-            if shares and handed not in self._handed:
-                self._handed[handed] = self._add(shares[0] if len(shares) == 1 else torch.stack(shares).sum(0))
+        self._poured.add(part)
+        for handed in [handed for handed in self._pools if handed[0] == part]:
+            shares = self._pools.pop(handed)
+            total = shares[0] if len(shares) == 1 else torch.stack(shares).sum(0)
+            self._panel.put(self._table.handed[handed], total)
 
     # ------------------------------------------------------------ after it
 
     @property
     def complete(self) -> bool:
         """Whether a backward pass has gone through."""
-        return self._came or bool(self._own)
+        return self._came or (self._ears is not None and self._ears.came)
 
     def ledger(self, step: int = 0) -> Ledger:
         """As `Account.ledger`; its entries are made at the first look."""
-        plan = self._replay.plan
-        numbers = Numbers(
-            self._replay.panel.read(), self._replay.forward, self._replay.measured, dict(self._own), dict(self._handed)
-        )
-        return Ledger(_Deferred(plan.graph, plan.whole, numbers), step)
+        numbers = Numbers(self._table, self.trace.alive, self._panel.close())
+        return Ledger(_Deferred(self._graph, self._whole, numbers), step)
 
     def close(self) -> None:
         """Takes the hooks off the graph."""
@@ -142,16 +154,17 @@ class Returning:
             handle.remove()
         self._handles.clear()
         self._pools.clear()
+        if self._ears is not None:
+            self._ears.close()
 
 
 class Numbers(NamedTuple):
-    """What was measured in a pass: the slots of its panel."""
+    """What was measured in a pass."""
 
-    readings: Sequence[Any]
-    forward: list[tuple[int, ...]]
-    measured: list[Measured | None]
-    own: Mapping[Part, int]
-    handed: Mapping[Handed, int]
+    table: Table
+    slopes: Slopes
+    """With the readings of the forward pass."""
+    backward: Readings
 
 
 class _Deferred(NamedTuple):
@@ -165,26 +178,29 @@ class _Deferred(NamedTuple):
 
 def settled(graph: Graph, whole: frozenset[Handed], numbers: Numbers) -> tuple[Entry, ...]:
     """The entries of a planned graph with the numbers of one pass."""
+    table, slopes, backward = numbers
 
-    def reading(slots: Sequence[int]) -> Reading:
-        return merged([Reading(*numbers.readings[slot]) for slot in slots])
+    def reading(readings: Readings, slots: Sequence[int]) -> Reading:
+        return merged([Reading(*readings[slot]) for slot in slots])
 
+    own = {part: slot for part, slot in table.own.items() if backward.has(slot)}
     stops: list[Stop] = []
     for i, planned in enumerate(graph.stops):
         passage = None
         if planned.site is not None:
-            measured = numbers.measured[i]
-            passage = Passage(planned.site, reading(numbers.forward[i]), measured and measured.slope)
-        slots = [numbers.own[i, part] for part in range(planned.parts) if (i, part) in numbers.own]
-        stops.append(Stop((), passage, reading(slots) if slots else None, depth=planned.depth))
+            measured = slopes.measured(i)
+            passage = Passage(planned.site, reading(slopes.readings, table.forward[i]), measured and measured.slope)
+        slots = [own[i, part] for part in range(planned.parts) if (i, part) in own]
+        stops.append(Stop((), passage, reading(backward, slots) if slots else None, depth=planned.depth))
     received: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for (part, later), slot in numbers.handed.items():
-        received[part[0], later].append(slot)
+    for (part, later), slot in table.handed.items():
+        if backward.has(slot):
+            received[part[0], later].append(slot)
     for part, later in whole:
-        if part in numbers.own:
-            received[part[0], later].append(numbers.own[part])
+        if part in own:
+            received[part[0], later].append(own[part])
     for (earlier, later), slots in received.items():
-        stops[earlier].received[stops[later]] = reading(slots)
+        stops[earlier].received[stops[later]] = reading(backward, slots)
     for stop, planned in zip(stops, graph.stops, strict=True):
         stop.before = [stops[i] for i in planned.before]
     return entries(stop for stop in stops if stop.operation is not None)
@@ -193,27 +209,6 @@ def settled(graph: Graph, whole: frozenset[Handed], numbers: Numbers) -> tuple[E
 class Followed:
     """What a `Trace` tells of its pass."""
 
-    def __init__(self, replay: Replay) -> None:
-        self._replay = replay
-        self.samples, self.inputs = replay.given.samples, replay.given.reading
-        self.not_observed: Mapping[str, NotObserved] = replay.plan.not_observed
-
-    @property
-    def operations(self) -> list[_Seen]:
-        """Of the activations: where, and which units have a slope."""
-        found = zip(self._replay.plan.graph.stops, self._replay.measured, strict=False)
-        return [_Seen(stop.site, m.alive) for stop, m in found if m is not None and stop.site is not None]
-
-
-class _Seen(NamedTuple):
-    site: Any
-    alive: Tensor
-
-
-@dataclass(frozen=True)
-class _Both:
-    handles: tuple[Any, ...]
-
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
+    def __init__(self, not_observed: Mapping[str, NotObserved], given: Inputs, alive: Slopes) -> None:
+        self.samples, self.inputs = given.samples, given.reading
+        self.not_observed, self.alive = not_observed, alive

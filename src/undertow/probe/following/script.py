@@ -42,7 +42,7 @@ class ModuleCall:
     module: nn.Module
     operation: Operation
     reads: Operation | None
-    """The operation whose output it is given, and leaves as it is."""
+    """The operation whose only output it is given, and leaves as it is."""
     given_source: bool
     """An activation is given what it is a function of."""
     in_place: bool

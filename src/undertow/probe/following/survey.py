@@ -33,6 +33,10 @@ class Way(NamedTuple):
     output: int | None
 
 
+Ways = tuple[tuple[int, tuple[Way, ...]], ...]
+"""By the place from which they lead."""
+
+
 class Link(NamedTuple):
     """`later` hands a gradient to `earlier`: what leaves the node at `place` for its `next_functions[at]`."""
 
@@ -49,24 +53,28 @@ class Graph(NamedTuple):
     parts: dict[Part, tuple[int, int]]
     """Of each part the place, and the output of the node there."""
     kinds: tuple[type, ...]
-    ways: tuple[tuple[int, tuple[Way, ...]], ...]
+    ways: Ways
     links: tuple[Link, ...]
 
-    def located(self, nodes: Sequence[Sequence[Node]]) -> list[Node] | None:
-        """The nodes of another pass by place, from those of its operations; None where its graph is another."""
-        found: list[Any] = [None] * len(self.kinds)
+    def located(self, nodes: Sequence[Node | Sequence[Node]], ways: Ways) -> list[Node] | None:
+        """The nodes of another pass by place, from those of its operations; None where its graph is another.
+
+        `ways` are those that have to be looked at to know it.
+        """
+        kinds, parts = self.kinds, self.parts
+        found: list[Any] = [None] * len(kinds)
         for stop, own in enumerate(nodes):
-            for part, node in enumerate(own):
-                place = self.parts[stop, part][0]
-                if found[place] is None and type(node) is self.kinds[place]:
+            for part, node in enumerate(own if type(own) is tuple else (own,)):
+                place = parts[stop, part][0]
+                if found[place] is None and type(node) is kinds[place]:
                     found[place] = node
                 elif found[place] is not node:
                     return None
-        for place, ways in self.ways:
+        for place, leading in ways:
             if found[place] is None:
                 return None
             following = found[place].next_functions
-            for index, next_place, output in ways:
+            for index, next_place, output in leading:
                 if index >= len(following):
                     return None
                 node, number = following[index]

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
 
 from torch import Tensor
 
 from undertow.probe.following.returning import Returning
+from undertow.probe.following.table import united
 from undertow.probe.stepping.gradients import Gradients, Panelled, divided
-from undertow.probe.stepping.updates import Updates
+from undertow.probe.stepping.updates import Samples, Updates
 from undertow.probe.tracing.account import Account
 from undertow.record import NotObserved, ParameterReading, Reading, Snapshot, Stage
+
+
+class Received(Mapping[int, Gradients]):
+    """By the id of a parameter, the gradients that an optimizer has received; of several, those of the last."""
+
+    __slots__ = ("_found", "_given")
+
+    def __init__(self) -> None:
+        self._given: list[tuple[Gradients, list[int]]] = []
+        self._found: dict[int, Gradients] | None = None
+
+    def add(self, gradients: Gradients, parameters: list[int]) -> None:
+        self._given.append((gradients, parameters))
+        self._found = None
+
+    def _by_parameter(self) -> dict[int, Gradients]:
+        if self._found is None:  # not at each step: few of a run's steps are asked for them
+            self._found = {i: gradients for gradients, parameters in self._given for i in parameters}
+        return self._found
+
+    def __getitem__(self, parameter: int) -> Gradients:
+        return self._by_parameter()[parameter]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._by_parameter())
+
+    def __len__(self) -> int:
+        return len(self._by_parameter())
+
+    def reading(self, parameter: int) -> Reading | None:
+        """Without the factor of a loss scaler."""
+        found = self.get(parameter)
+        if found is None or parameter not in found.readings:
+            return None
+        return divided(found.readings[parameter], found.divisor)
 
 
 class Parameters(Mapping[str, ParameterReading]):
@@ -48,11 +84,9 @@ class DeepStep:
     def __init__(self) -> None:
         self.account: Account | Returning | None = None
         self.samples = 0
-        self.alive: dict[str, Tensor] = {}
+        self.alive: Mapping[str, Tensor] = {}
         self.notes: dict[str, NotObserved] = {}
-        self._names: dict[int, str] = {}
-        self._weights: Mapping[int, Reading] | None = None
-        self.gradients: dict[int, Gradients] = {}
+        self.gradients = Received()
         self._updates: Updates | None = None
 
     # ------------------------------------------------------------ the passes
@@ -63,11 +97,7 @@ class DeepStep:
             account.close()
             self.notes |= account.trace.not_observed
             self.samples += account.trace.samples
-            for operation in account.trace.operations:
-                if operation.alive is not None:
-                    before = self.alive.get(operation.site.name, operation.alive)
-                    same = before.shape == operation.alive.shape
-                    self.alive[operation.site.name] = before | operation.alive if same else operation.alive
+            self.alive = united(self.alive, account.trace.alive)
             better = self.account is None or (self.account.differentiated and not account.differentiated)
             if better and not account.light:
                 self.account = account
@@ -75,7 +105,7 @@ class DeepStep:
     def forget_passes(self) -> None:
         """Their gradients were dropped, and no optimizer uses them."""
         self.account, self.samples = None, 0
-        self.alive.clear()
+        self.alive = {}
 
     @property
     def inputs(self) -> Reading | None:
@@ -90,17 +120,14 @@ class DeepStep:
 
     # ------------------------------------------------------------ the parameters
 
-    def before_step(self, named: Collection[tuple[str, Tensor]]) -> None:
+    def before_step(self, samples: Samples) -> None:
         """The weights, before the first optimizer of the step changes them."""
-        if self._updates is not None:
-            return
-        self._names = {id(p): name for name, p in named}
-        parameters = [p for _, p in named]
-        self._weights, self._updates = Panelled.of(parameters), Updates(parameters)
+        if self._updates is None:
+            self._updates = Updates(samples)
 
     def received(self, gradients: Gradients, parameters: Iterable[Tensor]) -> None:
         """The gradients as an optimizer receives them, up to a scale."""
-        self.gradients |= {id(p): gradients for p in parameters}
+        self.gradients.add(gradients, list(map(id, parameters)))
 
     def after_step(self, parameters: Iterable[Tensor]) -> None:
         """The changes of one optimizer's parameters."""
@@ -109,18 +136,17 @@ class DeepStep:
 
     def parameters(self) -> Mapping[str, ParameterReading]:
         """Per name the readings of weight, gradient and update."""
-        names, weights, updates = self._names, self._weights, self._updates
-        if weights is None or updates is None:
+        updates = self._updates
+        if updates is None:
             return {}
-        changes, gradients = updates.readings(), self.gradients
+        sources = updates.names, updates.weights, updates.readings(), self.gradients
+        return Parameters(updates.names, partial(_readings, *sources))
 
-        def gradient(parameter: int) -> Reading | None:
-            found = gradients.get(parameter)
-            if found is None or parameter not in found.readings:
-                return None
-            return divided(found.readings[parameter], found.divisor)
 
-        def read() -> dict[str, ParameterReading]:
-            return {name: ParameterReading(weights[i], gradient(i), changes.get(i)) for i, name in names.items()}
-
-        return Parameters(tuple(names.values()), read)
+def _readings(
+    names: tuple[str, ...], weights: Panelled, changes: Panelled, gradients: Received
+) -> dict[str, ParameterReading]:
+    return {
+        name: ParameterReading(weights[i], gradients.reading(i), changes.measured(i))
+        for name, i in zip(names, weights, strict=True)
+    }

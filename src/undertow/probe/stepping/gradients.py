@@ -20,14 +20,7 @@ class Panelled(Mapping[int, Reading]):
     """Readings by the id of a parameter, decoded when they are asked for; on a GPU nothing waits before that."""
 
     def __init__(self, panel: Panel, parameters: Sequence[int], slots: Sequence[int]) -> None:
-        self.table, self._parameters, self._slots = panel.read(), parameters, slots
-
-    @classmethod
-    def of(cls, parameters: Sequence[Tensor]) -> Panelled:
-        """Of the parameters' own values."""
-        panel = Panel()
-        slots = panel.add_many([values_of(p) for p in parameters])
-        return cls(panel, list(map(id, parameters)), slots)
+        self.table, self._parameters, self._slots = panel.close(), parameters, slots
 
     @cached_property
     def slots(self) -> dict[int, int]:
@@ -35,6 +28,11 @@ class Panelled(Mapping[int, Reading]):
 
     def __getitem__(self, parameter: int) -> Reading:
         return Reading(*self.table[self.slots[parameter]])
+
+    def measured(self, parameter: int) -> Reading | None:
+        """None where nothing was put into its slot."""
+        slot = self.slots.get(parameter)
+        return Reading(*self.table[slot]) if slot is not None and self.table.has(slot) else None
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._parameters)
@@ -57,18 +55,26 @@ class Gradients:
         """`scale` and `found_inf` are a loss scaler's, read at the same moment; `scaled`: the optimizer will divide."""
         self._scaled = scaled
         self._parameters, gradients = _found(parameters)
-        self._marks = [(id(g), g._version) for g in gradients]
-        self.rows: dict[int, tuple[int, int]] = {}
+        self._marks = _marks(gradients)
+        panel = Panel(len(gradients) + (scale is not None) + (found_inf is not None))
+        sparse: dict[int, Tensor] = {}
+
+        def stored(gradient: Tensor) -> Tensor:
+            values = values_of(gradient)
+            if values.is_sparse:
+                sparse[id(gradient)] = values
+            return values
+
+        panel.put_all(gradients, stored)
+        held = zip(self._parameters, gradients, strict=True) if sparse else ()
+        self.rows = {p: (v._nnz(), len(v)) for p, g in held if (v := sparse.get(id(g))) is not None}
         """Per parameter with a sparse gradient, how many rows it has and of how many."""
-        values = [g if _is_plain(g) else values_of(g) for g in gradients]
-        for parameter, stored in zip(self._parameters, values, strict=True):
-            if stored.is_sparse:
-                self.rows[parameter] = stored._nnz(), len(stored)
-        panel = Panel()
-        slots = panel.add_many(values)
-        self._scale = None if scale is None else panel.add(scale)
-        self._found_inf = None if found_inf is None else panel.add(found_inf)
-        self.readings = Panelled(panel, self._parameters, slots)
+        self._scale = None if scale is None else len(gradients)
+        self._found_inf = None if found_inf is None else len(gradients) + (scale is not None)
+        for slot, number in ((self._scale, scale), (self._found_inf, found_inf)):
+            if slot is not None and number is not None:
+                panel.put(slot, number)
+        self.readings = Panelled(panel, self._parameters, range(len(gradients)))
 
     def same(self, parameters: Iterable[Tensor]) -> bool:
         """Whether nothing has replaced or written to these gradients since, as far as torch counts it.
@@ -77,7 +83,7 @@ class Gradients:
         """
         parameters = list(parameters)
         found, gradients = _found(parameters)
-        now = [(id(g), g._version) for g in gradients]
+        now = _marks(gradients)
         if found == self._parameters:
             return now == self._marks
         before = dict(zip(self._parameters, self._marks, strict=True))
@@ -108,12 +114,12 @@ class Gradients:
 
 def _found(parameters: Iterable[Tensor]) -> tuple[list[int], list[Tensor]]:
     """The ids of the parameters that have a gradient, and the gradients."""
-    found = [(id(p), g) for p in parameters if (g := p.grad) is not None]
-    return [i for i, _ in found], [g for _, g in found]
+    found = [(p, g) for p in parameters if (g := p.grad) is not None]
+    return [id(p) for p, _ in found], [g for _, g in found]
 
 
-def _is_plain(gradient: Tensor) -> bool:
-    return type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()
+def _marks(gradients: list[Tensor]) -> list[tuple[int, int]]:
+    return [(id(g), g._version) for g in gradients]
 
 
 def values_of(gradient: Tensor) -> Tensor:

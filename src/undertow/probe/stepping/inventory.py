@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 
 from undertow.probe.sharing.sharding import is_dtensor
 from undertow.probe.stepping.clock import parameters
+from undertow.probe.stepping.updates import Samples
 from undertow.record.names import named_parameters
 
 SMALL = 1 << 12
@@ -31,6 +33,11 @@ class Inventory:
         smallest = min(on_host, key=Tensor.numel, default=None)
         self.sentinel = next((p for p in on_host if p.numel() <= SMALL), smallest)
         """The first small one: its gradient shows nearly every fault behind it."""
+
+    @cached_property
+    def samples(self) -> Samples:
+        """Of the trained parameters, for the steps that are measured whole."""
+        return Samples(self.trained)
 
     @property
     def sound(self) -> bool:

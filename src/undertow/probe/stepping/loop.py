@@ -99,7 +99,7 @@ class Loop:
         if self._only is None and unknown:
             self._weights = Weights(inventory.all)
             if now.deep is not None:
-                now.deep.before_step(inventory.trained)
+                now.deep.before_step(inventory.samples)
 
     def before_step(self, optimizer: Optimizer) -> None:
         if optimizer in self.now.stepped:

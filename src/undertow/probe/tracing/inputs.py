@@ -23,7 +23,8 @@ class Inputs:
         """The arguments of one module after the other, from the model on."""
         if self.reading is not None:
             return
-        tensors = [a for a in tree_leaves(args) if isinstance(a, Tensor) and a.ndim]
+        leaves = args if len(args) == 1 and type(args[0]) is Tensor else tree_leaves(args)
+        tensors = [a for a in leaves if isinstance(a, Tensor) and a.ndim]
         if tensors:
             self.samples = tensors[0].shape[0]
             floating = [t for t in tensors if t.is_floating_point()]

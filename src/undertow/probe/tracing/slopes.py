@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from undertow.activations import Activation, Pointwise, Traits, applied, recognise_call, traits
+from undertow.activations import Activation, Pointwise, applied, recognise_call, traits
 from undertow.activations.evaluate import numbers
-from undertow.native.slopes import SlopeStatistics, slope_statistics, statistics_of_slopes, takes
+from undertow.native.slopes import SlopeStatistics, derivative, slope_statistics, statistics_of_slopes, takes
 from undertow.probe.sharing.sharding import local
 from undertow.record import Slope
 from undertow.record.flow import FLAT
@@ -23,8 +23,7 @@ MOST_WAYS = 256
 class Measured(NamedTuple):
     """What was measured of f′ at one call."""
 
-    activation: Pointwise
-    facts: Traits
+    way: Way
     channels_first: bool
     statistics: SlopeStatistics
 
@@ -35,9 +34,9 @@ class Measured(NamedTuple):
 
     @property
     def slope(self) -> Slope:
-        found, facts = self.statistics, self.facts
+        found, facts = self.statistics, self.way.facts
         return Slope(
-            activation=self.activation.name,
+            activation=self.way.activation.name,
             mean=found.mean,
             rms=found.rms,
             flat=found.flat / found.count,
@@ -55,7 +54,7 @@ class Slopes:
     spellings: dict[Any, Any] = field(default_factory=dict)
     """What is spelled in several calls, by how (`Spelled.known`)."""
     _known: dict[Any, Activation | None] = field(default_factory=dict)
-    _ways: dict[int, _Way] = field(default_factory=dict)
+    _ways: dict[int, Way] = field(default_factory=dict)
 
     def recognise(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
         """The activation that this call computes on a floating tensor, or None."""
@@ -76,20 +75,24 @@ class Slopes:
 
     def measure(self, activation: Activation, x: Tensor, channels_first: bool) -> Measured | None:
         """The slope statistics; None for softmax and the funnel, whose f′ is no function of one number."""
-        x = local(x)
+        x, way = local(x), self.way(activation)
+        if way is None or not x.numel():
+            return None
+        return Measured(way, channels_first, way.measure(x, channels_first))
+
+    def way(self, activation: Activation) -> Way | None:
+        """How its slope is measured; None as for `measure`."""
         way = self._ways.get(id(activation))
         if way is None:
             if not isinstance(activation, Pointwise):
                 return None
             if len(self._ways) >= MOST_WAYS:  # a trained slope is another activation at each call
                 self._ways.clear()
-            way = self._ways[id(activation)] = _Way(activation)
-        if not x.numel():
-            return None
-        return Measured(way.activation, way.facts, channels_first, way.measure(x, channels_first))
+            way = self._ways[id(activation)] = Way(activation)
+        return way
 
 
-class _Way:
+class Way:
     """How the slopes of one activation are measured."""
 
     def __init__(self, activation: Pointwise) -> None:
@@ -99,6 +102,10 @@ class _Way:
         standard = activation.name == getattr(type(activation), "name", None) and not activation.tensors
         self._kernel = activation.name if standard else ""  # a user's own function may be called "gelu" too
         self._parameters = numbers(activation) if standard else ()
+        self.rectified = self._kernel == "relu"
+        """Its output tells f′ as well as its input does: f′(x) = f′(f(x)), 1 where the output is not 0."""
+        self.derivative = derivative(self._kernel, self._parameters, self._flat)
+        """For the kernel that measures f′ into a row; None where there is none for this function."""
 
     def measure(self, x: Tensor, channels_first: bool) -> SlopeStatistics:
         if takes(self._kernel, x):

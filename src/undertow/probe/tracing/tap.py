@@ -72,7 +72,8 @@ class ForwardTap:
         if plan is not None:
             replay = Replay(plan, self._slopes, self._guard, light=self.settled())
             replay.given.note(args)
-            stack.enter_context(replay.watching())
+            stack.callback(replay.close)
+            replay.open()
             self._open = replay, None, stack
             return
         trace = Trace(self.model, self._slopes, self._guard)

@@ -139,6 +139,11 @@ class Trace:
     def inputs(self) -> Reading | None:
         return self.given.reading
 
+    @property
+    def alive(self) -> dict[str, Tensor]:
+        """By the name of an activation's site."""
+        return {o.site.name: o.alive for o in self.operations if o.alive is not None}
+
     # ------------------------------------------------------------ the operations
 
     @contextmanager
