@@ -67,7 +67,7 @@ def test_report_prints_the_diagnosis_and_exits_by_it(shell, sick, healthy):
     code, out, err = shell("report", sick)
     assert (code, err) == (FINDINGS, "")
     assert "Vanishing gradient" in out
-    assert Path(sys.argv[0]).name in out  # the command line that ran
+    assert Path(sys.orig_argv[0]).name in out  # the command line that ran
     code, out, err = shell("report", healthy)
     assert (code, err) == (FINE, "")
     assert "No fault was found" in out
