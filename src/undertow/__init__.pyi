@@ -4,6 +4,7 @@ from . import activations as activations
 from . import blueprint as blueprint
 from . import init as init
 from . import nn as nn
+from . import theory as theory
 from .activations import activation as activation
 from .activations import lean as lean
 from .cures import Training as Training
