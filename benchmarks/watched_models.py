@@ -61,14 +61,14 @@ class Transformer(nn.Module):
 
 @dataclass(frozen=True)
 class Watched:
-    """A model with its data, and how many of its steps are timed at once."""
+    """A model with its data, the steps of its run, and in which of them all ways to watch take part."""
 
     title: str
     make: Callable[[], nn.Module]
     inputs: Callable[[], Tensor]
     classes: int
     steps: int
-    rounds: int
+    every: int
 
     def batch(self) -> tuple[Tensor, Tensor]:
         torch.manual_seed(1)
@@ -77,12 +77,12 @@ class Watched:
 
 
 WATCHED = {
-    "mlp": Watched("MLP 10×256, batch 128", lambda: mlp(256, 10), lambda: torch.randn(128, 256), 10, 10, 24),
-    "cnn": Watched("CNN, 14 convolutions, batch 32", cnn, lambda: torch.randn(32, 3, 32, 32), 10, 1, 12),
+    "mlp": Watched("MLP 10×256, batch 128", lambda: mlp(256, 10), lambda: torch.randn(128, 256), 10, 1500, 15),
+    "cnn": Watched("CNN, 14 convolutions, batch 32", cnn, lambda: torch.randn(32, 3, 32, 32), 10, 300, 40),
     "transformer": Watched(
-        "Transformer 4×256, 8×128 tokens", Transformer, lambda: torch.randint(VOCABULARY, (8, 128)), VOCABULARY, 1, 12
+        "Transformer 4×256, 8×128 tokens", Transformer, lambda: torch.randint(VOCABULARY, (8, 128)), VOCABULARY, 300, 40
     ),
-    "deep": Watched("1,000 layers of 16, batch 8", lambda: mlp(16, 500, 16), lambda: torch.randn(8, 16), 10, 2, 8),
+    "deep": Watched("1,000 layers of 16, batch 8", lambda: mlp(16, 500, 16), lambda: torch.randn(8, 16), 10, 300, 40),
 }
 
 

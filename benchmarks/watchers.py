@@ -21,6 +21,11 @@ class Watcher:
     def after_step(self) -> None: ...
     def close(self) -> None: ...
 
+    @property
+    def kind(self) -> str:
+        """What the watcher does in the step that comes, where it does not do the same in each."""
+        return "step"
+
     def told(self) -> str:
         """What the watcher says that it cost."""
         return ""
@@ -34,6 +39,10 @@ class Ours(Watcher):
         self.observer = Observer(model, optimizer, self.budget)
         self.observer.budget = Budget(self.budget, clock)
         self.observer.budget.wants(0)
+
+    @property
+    def kind(self) -> str:
+        return "plain" if self.observer._clock.rest.left else self.observer._now.kind
 
     def close(self) -> None:
         self.observer.close()
