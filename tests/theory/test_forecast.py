@@ -237,6 +237,24 @@ def test_parameters_without_a_gradient_are_named():
     assert without == {"side.weight", "side.bias", "unused.weight", "unused.bias"}
 
 
+def test_values_that_leave_the_format_and_a_softmax_of_one_are_told_by_name():
+    class Exponential(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.exp(x)
+
+    wild, large = chain(Exponential, 6), chain(nn.ReLU, 2)
+    given = batch()
+    given[0, 0] = math.nan
+    one = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1), nn.Softmax(dim=-1))
+    found = [ut.forecast(m, x).findings for m, x in ((wild, 9 * batch()), (large, given), (one, batch()))]
+    kinds = [[(f.kind, f.severity, f.cause) for f in findings] for findings in found]
+    assert kinds[0][0][:2] == ("nonfinite", "critical")
+    assert kinds[1] == [("nonfinite", "critical", "input_scale")]
+    assert kinds[2] == [("loss_mismatch", "critical", "loss")]
+    assert not wild(9 * batch()).isfinite().all()
+    assert all(str(f) for findings in found for f in findings)
+
+
 # ---------------------------------------------------------------- cure
 
 

@@ -32,6 +32,7 @@ CURES: dict[tuple[str, str], tuple[str, ...]] = {
 """Names of cures worth a trial; matched initial weights come first where they are forecast to help."""
 MATCHED: tuple[Kind, ...] = ("vanishing", "exploding", "saturated")
 """Kinds that other initial weights may cure."""
+LARGEST = torch.finfo(torch.float32).max
 ORDER = {"critical": 0, "warning": 1, "note": 2}
 
 
@@ -51,8 +52,11 @@ def faults(forecast: Forecast) -> list[Finding]:
     """The findings by themselves."""
     if not forecast.ledger.path:
         return []
-    found = list(_idle(forecast)) or list(_flow(forecast, "exploding")) or list(_saturated(forecast))
-    found = found or list(_flow(forecast, "vanishing"))
+    found: list[Finding] = []
+    for look in (_nonfinite, _single, _idle, _exploding, _saturated, _vanishing):
+        found = found or list(look(forecast))
+    if found and found[0].kind == "nonfinite":
+        return found  # of the rest nothing can be said
     return sorted([*found, *_unreached(forecast)], key=lambda f: ORDER[f.severity])
 
 
@@ -62,7 +66,40 @@ def _with_help(finding: Finding, matched: Forecast) -> Finding:
     return replace(finding, values=values, cures=finding.cures if left else ("matched_init", *finding.cures))
 
 
+# ---------------------------------------------------------------- numbers and outputs
+
+
+def _nonfinite(forecast: Forecast) -> Iterator[Finding]:
+    """The first site whose values leave float32, which most models compute in."""
+    sizes = [(None, _input_size(forecast)), *((e, e.forward_rms) for e in forecast.ledger)]
+    first = next(((e, size) for e, size in sizes if not size <= LARGEST), None)
+    if first is None:
+        return
+    entry, size = first
+    cause: Cause = "input_scale" if entry is None else "activation" if entry.site.effect == "activation" else "weights"
+    where = forecast.ledger.path[0].site.label if entry is None else entry.site.label
+    evidence = (Evidence("forward_size", size, None, LARGEST, "finite"),)
+    yield _finding("nonfinite", "critical", cause, where, evidence, {"size": size})
+
+
+def _single(forecast: Forecast) -> Iterator[Finding]:
+    """A softmax over one unit, which is 1 whatever it is given."""
+    for node in forecast.blueprint.nodes:
+        if node.site is not None and "softmax" in node.site.operation and node.law.shape and node.law.shape[-1] == 1:
+            evidence = (Evidence("softmax_units", 1.0, 2.0, None, "twins"),)
+            yield _finding("loss_mismatch", "critical", "loss", node.site.label, evidence, {})
+            return
+
+
 # ---------------------------------------------------------------- the flow
+
+
+def _exploding(forecast: Forecast) -> Iterator[Finding]:
+    return _flow(forecast, "exploding")
+
+
+def _vanishing(forecast: Forecast) -> Iterator[Finding]:
+    return _flow(forecast, "vanishing")
 
 
 def _flow(forecast: Forecast, kind: Kind) -> Iterator[Finding]:
