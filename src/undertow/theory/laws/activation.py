@@ -84,8 +84,9 @@ class Activate(Law):
             return Moments(*(torch.tensor([getattr(m, f.name) for m in found]) for f in fields(Moments)))  # pyright: ignore
         variance = (x.square - x.mean.square()).clamp(min=SMALLEST).flatten()
         means = x.mean.expand_as(x.square).flatten()
-        found = torch.empty(len(fields(Moments)), len(variance), dtype=torch.float64)
-        for some in _alike(means):
+        found = torch.full((len(fields(Moments)), len(variance)), math.nan, dtype=torch.float64)
+        finite = (variance.isfinite() & means.isfinite()).nonzero().flatten()
+        for some in (finite[one] for one in _alike(means[finite])):
             of = moments_at(self.activation, variance[some].numpy(), float(means[some].mean()))
             found[:, some] = torch.stack([torch.as_tensor(getattr(of, f.name)) for f in fields(of)])
         return Moments(*found)  # pyright: ignore[reportArgumentType]: arrays, as of moments_at
@@ -121,6 +122,8 @@ class Spelt(Activate):
 
 def _alike(means: Tensor) -> Iterator[Tensor]:
     """Indices of places with about the same mean."""
+    if not len(means):
+        return
     low, high = float(means.min()), float(means.max())
     if low == high:
         yield torch.arange(len(means))
