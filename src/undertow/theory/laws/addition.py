@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undertow.theory.attending import Attends, narrower
 from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
 from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
@@ -34,8 +35,9 @@ class Add(Law):
         x = max(inputs, key=lambda s: len(s.layout.shape))
         square, mean, pairs = x.square * 0 + self.constant, x.mean * 0, ALIKE.times(self.constant)
         for other in inputs:
-            square = square + other.square + 2 * mean * other.mean
-            mean = mean + other.mean
+            share, middle = _over(other.square, square), _over(other.mean, square)
+            square = square + share + 2 * mean * middle
+            mean = mean + middle
             pairs = pairs.plus(_repeated(other, self.shape))
         total = float(square.mean())
         spread = sum(s.spread * (float(s.square.mean()) / total) ** 2 for s in inputs) if total else 0.0
@@ -47,6 +49,7 @@ class Add(Law):
             pairs=Pairs(*pairs),
             normal=any(s.normal for s in inputs),
             spread=spread,
+            attends=_attends(x, inputs),
         )
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
@@ -88,6 +91,23 @@ class Scale(Law):
 
 def _square(c: Any) -> float:
     return mean_square(c) if isinstance(c, Tensor) else float(c) ** 2
+
+
+def _over(moments: Tensor, like: Tensor) -> Tensor:
+    """The mean where a term's map has other positions or groups: a bias of scores by the places of their keys."""
+    if moments.ndim != like.ndim:
+        return moments.mean().reshape([1] * like.ndim)
+    return moments if moments.shape[0] in (1, like.shape[0]) or like.shape[0] == 1 else moments.mean(0, keepdim=True)
+
+
+def _attends(x: Signal, terms: tuple[Signal, ...]) -> Attends | None:
+    """Scores keep the masks of all that is added to them."""
+    found = x.attends
+    for other in terms:
+        if other.attends is not None:
+            of_scores = found or other.attends
+            found = of_scores._replace(reach=narrower(of_scores.reach, other.attends.reach))
+    return found
 
 
 def _repeated(x: Signal, shape: tuple[int, ...]) -> Pairs:

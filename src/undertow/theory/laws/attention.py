@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from undertow.theory.attending import Attends, Causal, Reach, narrower, reach_of
+from undertow.theory.laws.addition import Add
 from undertow.theory.laws.base import Call, Law, is_signal, law
 from undertow.theory.laws.contraction import Contraction
 from undertow.theory.laws.dropout import Dropout
@@ -42,7 +43,7 @@ class Letters:
 
 @dataclass(frozen=True)
 class Heads:
-    """y = softmax(c q kᵀ + mask) v, from signals of q, k and v to that of y and back."""
+    """y = softmax(c q kᵀ + bias) v, from signals of q, k, v (and of a learnt bias) to that of y and back."""
 
     letters: Letters
     scale: float
@@ -50,31 +51,32 @@ class Heads:
     dropout: float = 0.0
     reach: Reach | None = None
 
-    def forward(self, q: Signal, k: Signal, v: Signal) -> Signal:
-        return self.steps(q, k, v)[-1][1]
+    def forward(self, q: Signal, k: Signal, v: Signal, *bias: Signal) -> Signal:
+        return self.steps(q, k, v, *bias)[-1][1]
 
-    def backward(self, delta: Delta, q: Signal, k: Signal, v: Signal) -> tuple[Delta | None, ...]:
-        (scores, z), (softmax, a), (dropout, kept), (values, y) = self.steps(q, k, v)
+    def backward(self, delta: Delta, q: Signal, k: Signal, v: Signal, *bias: Signal) -> tuple[Delta | None, ...]:
+        (scores, z), (softmax, a), (dropout, kept), (values, y) = self.steps(q, k, v, *bias)
         of_weights, to_v = values.backward(delta, y, kept, v)
         assert of_weights is not None
         (of_softmax,) = dropout.backward(of_weights, kept, a)
         assert of_softmax is not None
         (of_scores,) = softmax.backward(of_softmax, a, z)
         assert of_scores is not None
-        return (*scores.backward(of_scores.scaled(self.scale), z, q, k), to_v)
+        to_bias = Add(self.letters.shape(self.letters.scores)).backward(of_scores, z, *bias)
+        return (*scores.backward(of_scores.scaled(self.scale), z, q, k), to_v, *to_bias)
 
-    def flags(self, q: Signal, k: Signal, v: Signal) -> tuple[str, ...]:
-        (_, z), (softmax, _), *_ = self.steps(q, k, v)
+    def flags(self, q: Signal, k: Signal, v: Signal, *bias: Signal) -> tuple[str, ...]:
+        (_, z), (softmax, _), *_ = self.steps(q, k, v, *bias)
         return softmax.flags(z)
 
-    def steps(self, q: Signal, k: Signal, v: Signal) -> list[tuple[Law, Signal]]:
+    def steps(self, q: Signal, k: Signal, v: Signal, *bias: Signal) -> list[tuple[Law, Signal]]:
         letters = self.letters
         shape = letters.shape(letters.scores)
         product, sum_ = letters.labels()
         scores = Contraction(shape, labels=product)
         raw = scores.forward(q, k)
         attends = raw.attends or Attends(letters.sizes["i"], letters.sizes["j"])
-        z = replace(raw.scaled(self.scale), attends=attends._replace(reach=self.reach))
+        z = Add(shape).forward(replace(raw.scaled(self.scale), attends=attends._replace(reach=self.reach)), *bias)
         softmax = Softmax(shape, keys=letters.sizes["j"], axis=letters.scores.index("j"))
         dropout = Dropout(shape, self.dropout)
         a = softmax.forward(z)
@@ -98,7 +100,7 @@ class Attention(Law):
     def read(cls, call: Call) -> Law | None:
         q, k, v = (call.argument(i, name) for i, name in enumerate(("query", "key", "value")))
         mask = call.argument(3, "attn_mask")
-        if not (is_signal(q) and is_signal(k) and is_signal(v)) or is_signal(mask):
+        if not (is_signal(q) and is_signal(k) and is_signal(v)):
             return None
         of_q, of_k, of_v = (call.given[slot.index] for slot in (q, k, v))
         queries, keys = of_q[-2], of_k[-2]
@@ -113,16 +115,16 @@ class Attention(Law):
         )
 
     def forward(self, *inputs: Signal) -> Signal:
-        q, k, v = inputs
-        return self.heads.forward(q, k, v)
+        q, k, v, *bias = inputs
+        return self.heads.forward(q, k, v, *bias)
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
-        q, k, v = inputs
-        return self.heads.backward(delta, q, k, v)
+        q, k, v, *bias = inputs
+        return self.heads.backward(delta, q, k, v, *bias)
 
     def flags(self, *inputs: Signal) -> tuple[str, ...]:
-        q, k, v = inputs
-        return self.heads.flags(q, k, v)
+        q, k, v, *bias = inputs
+        return self.heads.flags(q, k, v, *bias)
 
 
 def reach(mask: Any, causal: bool, queries: int, keys: int) -> Reach | None:
