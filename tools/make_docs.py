@@ -1,6 +1,6 @@
 """Write docs/activations/ from the definitions: a page and a figure for each function, the gallery, each language.
 
-And docs/gains.md: all gains beside those in use.
+And docs/gains.md, all gains beside those in use, and the figure of docs/criticality.md.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from undertow.report.activations import gain_table
 from undertow.report.activations.page import write_pages
+from undertow.report.figures import phase_diagram, save
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -20,6 +21,7 @@ def main() -> None:
     for path in gone:  # pages of functions that are no more
         path.unlink()
     (DOCS / "gains.md").write_text(gain_table.page(), encoding="utf-8")
+    save(phase_diagram("gelu"), DOCS / "phase-gelu.svg")
     print(f"{folder}: {len(written)} files written, {len(gone)} removed")
 
 
