@@ -56,6 +56,11 @@ class Readings(Sequence[Statistics]):
         """Whether something was put into this slot."""
         return bool(self._settled()[slot, 0] >= 0)
 
+    @property
+    def rows(self) -> Tensor:
+        """All of them, as they are."""
+        return self._settled()
+
     def numbers(self, slot: int) -> list[float]:
         """The row as it is."""
         return self._settled()[slot].tolist()

@@ -97,6 +97,14 @@ class Gradients:
         slots = [slot for i in wanted if (slot := self.readings.slots.get(i)) is not None]
         return self.readings.table.norm(slots) if slots else math.nan
 
+    @cached_property
+    def moving(self) -> dict[int, bool]:
+        """Per parameter that has values here, whether its gradient has any that is not 0."""
+        rows = self.readings.table.rows[: len(self._parameters)]
+        moving = ((rows[:, 3] > 0) | (rows[:, 5:7] > 0).any(1)).tolist()
+        found = zip(self._parameters, moving, rows[:, 0].tolist(), strict=True)
+        return {i: some for i, some, count in found if count or i in self.rows}
+
     @property
     def scale(self) -> float:
         return 1.0 if self._scale is None else self.readings.table[self._scale].mean
@@ -193,11 +201,15 @@ class Marks:
         return holder.grad is not None and holder.grad is gradient()
 
 
+LAST = 16
+"""Parameters among which a small one is looked for: as a rule there is a bias.  Ours."""
+
+
 class Late:
-    """The smallest gradient, kept from an optimizer's step to the next pass, to see a change that comes too late."""
+    """A small gradient, kept from an optimizer's step to the next pass, to see a change that comes too late."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
-        whole = [p for p in parameters if (g := p.grad) is not None and not g.is_sparse and not g._is_view()]
+        whole = [p for p in parameters[-LAST:] if (g := p.grad) is not None and not g.is_sparse and not g._is_view()]
         self._parameter = min(whole, key=Tensor.numel, default=None)
         self._gradient = None if self._parameter is None else self._parameter.grad
         self._version = 0 if self._gradient is None else self._gradient._version

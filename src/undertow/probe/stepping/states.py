@@ -54,16 +54,12 @@ class States:
         for name, parameter in left:
             known = self._recording.parameters.get(name)
             received = gradients.get(id(parameter))
-            state = ParameterState(
-                name,
-                _status(parameter, received, known),
-                tuple(parameter.shape),
-                holders.get(id(parameter)),
-                received.rows.get(id(parameter)) if received else known.rows if known else None,
-            )
-            if state != known:
-                self._recording.add(state)
-            if state.status == "frozen" or (state.status == "trained" and state.optimizer is not None):
+            status, holder = _status(parameter, received, known), holders.get(id(parameter))
+            rows = received.rows.get(id(parameter)) if received else known.rows if known else None
+            found = status, parameter.shape, holder, rows
+            if known is None or found != (known.status, known.shape, known.optimizer, known.rows):
+                self._recording.add(ParameterState(name, status, tuple(parameter.shape), holder, rows))
+            if status == "frozen" or (status == "trained" and holder is not None):
                 self._settled.add((id(parameter), parameter.requires_grad))
 
 
@@ -71,7 +67,5 @@ def _status(parameter: Tensor, received: Gradients | None, known: ParameterState
     if not parameter.requires_grad:
         return "frozen"
     before: Status = known.status if known and known.status != "frozen" else "unused"
-    if before == "trained" or received is None or id(parameter) not in received.readings:
-        return before
-    reading = received.readings[id(parameter)]
-    return "trained" if reading.nonfinite or reading.max > 0 else "zero" if reading.count else before
+    moving = None if before == "trained" or received is None else received.moving.get(id(parameter))
+    return before if moving is None else "trained" if moving else "zero"
