@@ -30,11 +30,11 @@ def recording(*losses: float) -> Recording:
 @pytest.mark.parametrize(
     ("losses", "words"),
     [
-        ((2.0, 3.0, 1.0), "The loss went from 2 to 1."),
+        ((2.0, 3.0, 1.0), "The loss went from 2 to 1 at step 2."),
         ((math.nan, math.nan), "The loss was NaN from the first step on."),
         ((math.inf, math.nan), "The loss was ∞ from the first step on."),
-        ((2.0, 4e8, math.inf, math.nan), "The loss was 2 at first, 4×10⁸ before step 2, and NaN from there on."),
-        ((2.0, math.nan, 1.0), "The loss went from 2 to 1."),
+        ((2.0, 4e8, math.inf, math.nan), "The loss was 2 at first, 4×10⁸ at step 1, and NaN since step 2."),
+        ((2.0, math.nan, 1.0), "The loss went from 2 to 1 at step 2."),
     ],
 )
 def test_the_loss(losses: tuple[float, ...], words: str) -> None:

@@ -68,11 +68,12 @@ def _seen(recording: Recording, budget: float | None) -> str:
 
 
 def _losses(losses: Sequence[LossReading]) -> str:
-    """From the first to the last; a loss that does not come back from NaN or Inf, since when."""
+    """From the first to the last that was noted; of one that stays NaN or Inf, since when."""
     first, last = losses[0].value, losses[-1].value
     if math.isfinite(last):
-        return say("run.loss.changed", first=first, last=last)
+        return say("run.loss.changed", first=first, last=last, step=losses[-1].step)
     sound = max((i for i, reading in enumerate(losses) if math.isfinite(reading.value)), default=None)
     if sound is None:
         return say("run.loss.never", first=first)
-    return say("run.loss.broken", first=first, sound=losses[sound].value, last=last, step=losses[sound + 1].step)
+    before, since = losses[sound], losses[sound + 1].step
+    return say("run.loss.broken", first=first, sound=before.value, step=before.step, last=last, since=since)
