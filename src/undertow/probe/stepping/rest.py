@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -101,4 +101,4 @@ class Rest:
         gradient = None if self._sentinel is None else self._sentinel.grad
         if gradient is None:
             return True
-        return math.isfinite(gradient.sum().item()) or bool(gradient.isfinite().all())  # a sum alone may overflow
+        return isfinite(gradient.sum().item()) or bool(gradient.isfinite().all())  # a sum alone may overflow
