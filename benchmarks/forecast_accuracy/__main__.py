@@ -34,8 +34,9 @@ from benchmarks.forecast_accuracy.run import run
 ROOT = Path(__file__).parents[2]
 PAGE, RESULTS = ROOT / "docs" / "forecast-accuracy.md", ROOT / "benchmarks" / "results"
 QUICK = ("relu-he", "tanh-default", "LayerNorm-relu", "gelu-B16", "MLP-gelu", "conv/tanh-matched", "ledger/demo")
-"""What `--quick` takes of the cases, with 3 seeds each."""
-QUICK_SEEDS = 3
+"""What `--quick` takes of the cases."""
+FEWEST = 3
+"""Seeds of a case with `--quick`, and the fewest otherwise."""
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Case, int]]:
@@ -43,7 +44,8 @@ def chosen(options: argparse.Namespace) -> list[tuple[Case, int]]:
     found = [c for c in cases() if re.search(options.only, c.key)]
     if options.quick:
         found = [c for c in found if any(part in c.key for part in QUICK)]
-    seeds = [min(QUICK_SEEDS, c.seeds) if options.quick else max(1, round(c.seeds * options.seeds)) for c in found]
+    share = 0.0 if options.quick else options.seeds
+    seeds = [min(c.seeds, max(FEWEST, round(c.seeds * share))) for c in found]
     return sorted(zip(found, seeds, strict=True), key=lambda pair: -pair[1])
 
 
@@ -68,7 +70,7 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="a few cases and seeds, in a minute; writes nothing")
     parser.add_argument("--only", default="", metavar="REGEX", help="the cases whose ROW/NAME it finds; writes nothing")
-    parser.add_argument("--seeds", type=float, default=1.0, metavar="SHARE", help="of each case's seeds")
+    parser.add_argument("--seeds", type=float, default=1.0, metavar="SHARE", help="of each case's seeds; at least 3")
     parser.add_argument("--truth", type=Path, metavar="DIR", help="where what was measured is kept and looked up")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, each with one thread")
     options = parser.parse_args()
@@ -80,7 +82,7 @@ def main() -> None:
     order = list(TITLES)
     found.sort(key=lambda line: (order.index(line.row), line.name))
     print(f"\n{summary(found)}\n\n{time.perf_counter() - start:.0f} s")
-    if not options.quick and not options.only and options.seeds == 1:
+    if not options.quick and not options.only:
         write(found)
 
 
