@@ -44,10 +44,10 @@ def test_a_layer_is_forecast_forward_and_through_time(kind: str, last: bool) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"num_layers": 2, "dropout": 0.2}, {"num_layers": 2, "bidirectional": True}])
-def test_a_stack_of_layers_is_forecast_forward(options: dict[str, object]) -> None:
+def test_a_stack_of_layers_is_forecast(options: dict[str, object]) -> None:
     first, cell = errors(lambda: Net("LSTM", False, **options), series, ["first", "cell"], seeds=3)
     assert cell == (pytest.approx(0, abs=0.05), pytest.approx(0, abs=0.08))
-    assert first.backward == pytest.approx(0, abs=0.3)  # what comes back at different steps is taken as independent
+    assert first.backward == pytest.approx(0, abs=0.12)
 
 
 def test_the_factor_of_a_step_is_what_one_step_back_costs() -> None:

@@ -72,6 +72,8 @@ class Course(NamedTuple):
 class Handed(NamedTuple):
     inputs: Tensor
     """E[δx²], shape (groups, steps)."""
+    products: Tensor
+    """E[δx_t δx_s], the mean over groups, shape (steps, steps)."""
     hidden: float
     """E[δh²] of the state before the first step."""
     cell: float
@@ -91,9 +93,7 @@ def run(cell: Cell, x: Tensor, alike: Tensor, start: Start = ZERO) -> Course:
     generator = torch.Generator().manual_seed(0)
     w_in, w_hidden = (torch.tensor(w).reshape(-1, 1, 1).sqrt() for w in (cell.w_in, cell.w_hidden))
     b_in, b_hidden = (_tiled(b, units) for b in (cell.bias_in, cell.bias_hidden))
-    root = torch.linalg.cholesky_ex(alike + JITTER * torch.eye(length, dtype=alike.dtype))[0].float()
-    drawn = torch.randn(gates, groups, units, length, generator=generator) @ root.T
-    of_inputs = drawn * w_in.unsqueeze(-1) * (cell.inputs * x).clamp(min=0).float().sqrt().unsqueeze(1)
+    of_inputs = w_in.unsqueeze(-1) * _correlated(cell.inputs * x, alike, (gates, groups, units), generator)
     h, c = (math.sqrt(q) * torch.randn(groups, units, generator=generator) for q in start)
     before, recurrent = torch.zeros(groups, units), torch.zeros(gates, groups, units)
     steps, states = [], []
@@ -110,24 +110,39 @@ def run(cell: Cell, x: Tensor, alike: Tensor, start: Start = ZERO) -> Course:
     return Course(cell, square, mean, products, float(c.double().square().mean()), tuple(steps))
 
 
-def back(course: Course, delta: Tensor, cell_delta: float = 0.0) -> Handed:
-    """From E[δh²] that each step's output gets, shape (groups, steps), what the inputs and the first state get."""
-    cell, length = course.cell, course.square.shape[1]
-    w_in, w_hidden = (torch.tensor(w).unsqueeze(1) * cell.hidden for w in (cell.w_in, cell.w_hidden))
-    groups = course.square.shape[0]
-    delta = delta.expand(groups, length).float()
-    by_weights, held = torch.zeros(groups, 1), torch.full_like(course.steps[0].keeps, cell_delta)
-    inputs, sizes = [], []
+def back(course: Course, delta: Tensor, alike: Tensor, cell_delta: float = 0.0) -> Handed:
+    """From E[δh²] that each step's output gets, shape (groups, steps), what the inputs and the first state get.
+
+    `alike` are the correlations of δ over the steps; what comes back by the state's weights is new at each step.
+    """
+    cell, (groups, length) = course.cell, course.square.shape
+    w_in, w_hidden = (torch.tensor(w).reshape(-1, 1, 1) * cell.hidden for w in (cell.w_in, cell.w_hidden))
+    units = course.steps[0].keeps.shape[1]
+    generator = torch.Generator().manual_seed(1)
+    given = _correlated(delta.expand(groups, length), alike, (groups, units), generator)
+    held = math.sqrt(cell_delta) * torch.randn(groups, units, generator=generator)
+    by_weights = torch.zeros(groups, 1)
+    of_gates, sizes = [], []
     for t in range(length - 1, -1, -1):
-        step = course.steps[t]
-        arrives = delta[:, t : t + 1] + by_weights
-        of_gates, of_hidden, of_output, held = BACK[cell.kind](step, arrives, held)
-        inputs.append((w_in * of_gates).sum(0).double())
-        by_weights = (w_hidden * of_hidden).sum(0).unsqueeze(1)
-        sizes.append(of_output.double())
-    whole = by_weights.squeeze(1) + (held.mean(1) if cell.kind == "gru" else 0.0)
-    last = float(held.double().mean()) if cell.kind == "lstm" else 0.0
-    return Handed(torch.stack(inputs[::-1], 1), float(whole.mean()), last, torch.stack(sizes[::-1], 1))
+        arrives = given[..., t] + by_weights.sqrt() * torch.randn(groups, units, generator=generator)
+        to_inputs, to_hidden, of_state, held = BACK[cell.kind](course.steps[t], arrives, held)
+        by_weights = (w_hidden * to_hidden.square().mean(-1, keepdim=True)).sum(0)
+        of_gates.append(to_inputs * w_in.sqrt())
+        sizes.append(of_state.square().mean(1).double())
+    sums = torch.stack(of_gates[::-1], -1)  # (gates, groups, units, steps)
+    products = torch.einsum("agut,agus->ts", sums, sums).double() / (groups * units)
+    inputs = sums.square().mean(2).sum(0).double()
+    kept = float(held.double().square().mean())
+    first = float(by_weights.mean()) + (kept if cell.kind == "gru" else 0.0)
+    return Handed(inputs, products, first, kept if cell.kind == "lstm" else 0.0, torch.stack(sizes[::-1], 1))
+
+
+def _correlated(square: Tensor, alike: Tensor, sizes: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Normal draws of this mean square (groups, steps), correlated over the steps."""
+    root = torch.linalg.cholesky_ex(alike + JITTER * torch.eye(len(alike), dtype=alike.dtype))[0].float()
+    return (torch.randn(*sizes, len(alike), generator=generator) @ root.T) * square.clamp(
+        min=0
+    ).float().sqrt().unsqueeze(1)
 
 
 def _tiled(bias: tuple[tuple[float, ...], ...], units: int) -> Tensor:
@@ -181,26 +196,25 @@ STEPS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor
     "gru": _gru,
 }
 Back = tuple[Tensor, Tensor, Tensor, Tensor]
-"""E[δ²] of the gates' sums as the input's weights see them, as the state's do, of h, and what each unit holds."""
+"""δ of the gates' sums as the input's weights see them, as the state's do, of h, and what each unit holds."""
 
 
 def _plain_back(step: Step, arrives: Tensor, held: Tensor) -> Back:
-    of_gates = torch.stack([(arrives * s.square()).mean(1) for s in step.slopes])
-    return of_gates, of_gates, arrives.squeeze(1), held
+    of_gates = arrives * step.slopes[0].unsqueeze(0)
+    return of_gates, of_gates, arrives, held
 
 
 def _lstm_back(step: Step, arrives: Tensor, held: Tensor) -> Back:
-    of_cell = held + arrives * step.opens.square()
-    i, f, g, o = (s.square() for s in step.slopes)
-    of_gates = torch.stack([(of_cell * i).mean(1), (of_cell * f).mean(1), (of_cell * g).mean(1), (arrives * o).mean(1)])
-    return of_gates, of_gates, arrives.squeeze(1), of_cell * step.keeps.square()
+    of_cell = held + arrives * step.opens
+    i, f, g, o = step.slopes
+    of_gates = torch.stack([of_cell * i, of_cell * f, of_cell * g, arrives * o])
+    return of_gates, of_gates, arrives, of_cell * step.keeps
 
 
 def _gru_back(step: Step, arrives: Tensor, held: Tensor) -> Back:
     whole = arrives + held
-    of_gates = torch.stack([(whole * s.square()).mean(1) for s in step.slopes])
-    of_reset = (whole * (step.slopes[2] * step.opens).square()).mean(1)
-    return of_gates, torch.stack([*of_gates[:2], of_reset]), whole.mean(1), whole * step.keeps.square()
+    of_gates = torch.stack([whole * s for s in step.slopes])
+    return of_gates, torch.stack([*of_gates[:2], of_gates[2] * step.opens]), whole, whole * step.keeps
 
 
 BACK: dict[str, Callable[[Step, Tensor, Tensor], Back]] = {

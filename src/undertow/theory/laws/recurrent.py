@@ -137,15 +137,24 @@ class Recurrent(Law):
             arrives = arrives * 0
         at_end = float(size.mean())
         to_states = torch.zeros(2, dtype=torch.float64)
+        between = (
+            delta.pairs.samples
+            if self.token is not None and x.layout.roles[self.token] == "S"
+            else delta.pairs.positions
+        )
+        alike = _constant(self.steps, between if not self.output else 0.0, at_end)
         for layer in reversed(runs):
-            handed = []
+            handed, products = [], torch.zeros_like(alike)
             for way, course in enumerate(layer):
                 given = _turned(arrives.expand(-1, self.steps), bool(way)).clone()
                 given[:, -1] += at_end if self.output == 1 else 0.0
-                share = back(course, given, at_end if self.output == 2 else 0.0)
+                along = alike.flip(0, 1) if way else alike
+                share = back(course, given, along, at_end if self.output == 2 else 0.0)
                 handed.append(_turned(share.inputs, bool(way)))
+                products = products + (share.products.flip(0, 1) if way else share.products)
                 to_states += torch.tensor([share.hidden, share.cell], dtype=torch.float64) / (len(runs) * len(layer))
-            arrives = torch.stack(handed).sum(0) / (1 - self.dropout if layer is not runs[0] else 1.0)
+            keeps = 1 - self.dropout if layer is not runs[0] else 1.0
+            arrives, alike = torch.stack(handed).sum(0) / keeps, _correlations(products, 1 / keeps)
         spread = delta.spread + self._scatter
         if x.square.ndim != 2 or self.token is None or x.layout.roles[self.token] != "P":
             arrives = arrives.mean(1).reshape(-1, *[1] * (x.square.ndim - 1))
@@ -157,7 +166,7 @@ class Recurrent(Law):
         course = _runs(self.cells, self._sizes(inputs), self.dropout)[-1][0]
         given = torch.zeros(course.square.shape, dtype=torch.float64)
         given[:, -1] = 1.0
-        by_step = back(course, given).by_step.mean(0)
+        by_step = back(course, given, _constant(self.steps, 0.0, 1.0)).by_step.mean(0)
         return float((by_step[0] / by_step[-1]).sqrt()) ** (1 / max(self.steps - 1, 1))
 
 
@@ -205,8 +214,7 @@ def _runs(cells: Cells, sizes: Sizes, dropout: float) -> tuple[tuple[Course, ...
     """Per layer, per direction; the second direction's steps in its own order."""
     square = torch.tensor(sizes.square, dtype=torch.float64)
     steps = square.shape[1]
-    same = max(0.0, min(sizes.common / float(square.mean()), 1.0)) if float(square.mean()) else 0.0
-    alike = torch.full((steps, steps), same, dtype=torch.float64).fill_diagonal_(1.0)
+    alike = _constant(steps, sizes.common, float(square.mean()))
     found = []
     for depth, layer in enumerate(cells):
         ways = (False, True)[: len(layer)]
@@ -221,6 +229,12 @@ def _runs(cells: Cells, sizes: Sizes, dropout: float) -> tuple[tuple[Course, ...
         products = [c.products.flip(0, 1) if way else c.products for c, way in zip(found[-1], ways, strict=True)]
         alike = _correlations(torch.stack(products).mean(0), 1 / keeps)
     return tuple(found)
+
+
+def _constant(steps: int, common: float, square: float) -> Tensor:
+    """Correlations of steps that are all alike."""
+    same = max(0.0, min(common / square, 1.0)) if square else 0.0
+    return torch.full((steps, steps), same, dtype=torch.float64).fill_diagonal_(1.0)
 
 
 def _turned(x: Tensor, way: bool) -> Tensor:
