@@ -63,6 +63,30 @@ def test_its_ledger_has_the_sites_the_path_and_the_factors_of_a_measured_one(net
     assert foreseen.end_to_end == pytest.approx(found.end_to_end, rel=0.25)
 
 
+class Parts(nn.Module):
+    """Three outputs of one call, used at very different sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        small, large, other = self.first(x).chunk(3, dim=-1)
+        return self.last(0.01 * small + large + 3 * other)
+
+
+def test_outputs_of_one_call_are_one_entry():
+    torch.manual_seed(0)
+    model = Parts()
+    foreseen, found = ut.forecast(model, batch()), measured(model, batch())
+    assert [e.site.name for e in foreseen.ledger] == [e.site.name for e in found]
+    for expected, entry in zip(foreseen.ledger, found, strict=True):
+        assert expected.backward_rms == pytest.approx(entry.backward_rms, rel=0.1), entry.site.name
+        assert expected.backward.count == entry.backward.count
+    assert foreseen.ledger.end_to_end == pytest.approx(foreseen.ledger.product)
+    assert all(s.low <= s.backward_rms <= s.high for s in foreseen.sites)
+
+
 def test_its_slopes_are_those_that_are_measured():
     model = chain(nn.Tanh, 3, std=3.0)
     for expected, entry in zip(ut.forecast(model, batch(256)).ledger, measured(model, batch(256)), strict=True):

@@ -67,25 +67,51 @@ def _entry(blueprint: Blueprint, flow: Flow, depths: list[int], index: int, on_p
     assert node.site is not None
     factors: dict[str, float] = {"branching": 1.0, "other": 1.0}
     for before in _way_back(blueprint, flow, depths, index):
-        handed = flow.handed[later][blueprint.nodes[later].inputs.index(before)]
+        handed = math.hypot(*(_handed(blueprint, flow, one, before) for one in _outputs(blueprint, flow, later)))
+        # of what a call has several outputs of, the size is that of all of them
+        whole = handed * _ratio(_merged(blueprint, flow, before), _rms(flow, before))
         effect = node.site.effect if later == index else "other"
-        factors[effect] = factors.get(effect, 1.0) * _ratio(handed * _shift(flow, before, later), _rms(flow, later))
+        change = _ratio(whole * _shift(flow, before, later), _merged(blueprint, flow, later))
+        factors[effect] = factors.get(effect, 1.0) * change
         factors["branching"] *= _ratio(_rms(flow, before), handed)
         previous, later = blueprint.nodes[before].site, before
     if previous is None:  # the way ends in the model's input
         factors = {}
     signal, delta = flow.signals[index], flow.deltas[index]
     assert delta is not None
-    count = math.prod(node.law.shape)
+    count = sum(math.prod(blueprint.nodes[i].law.shape) for i in _outputs(blueprint, flow, index))
+    median = _merged(blueprint, flow, index) * _ratio(median_rms(delta), delta.rms) if delta.rms else 0.0
     return Entry(
         node.site,
         previous,
         Reading(count, float(signal.mean.mean()), signal.rms, math.nan),
-        Reading(count, 0.0, median_rms(delta), math.nan),
+        Reading(count, 0.0, median, math.nan),
         slope=_slope(node.law, flow.signals[node.inputs[0]]) if isinstance(node.law, Activate) else None,
         on_path=on_path,
         **factors,
     )
+
+
+def _outputs(blueprint: Blueprint, flow: Flow, index: int) -> list[int]:
+    """All outputs of the same call that a gradient reaches, for the first of them; else the node itself."""
+    found, after = [index], index + 1
+    while after < len(blueprint.nodes) and blueprint.nodes[after].first == index:
+        found += [after] if flow.deltas[after] is not None else []
+        after += 1
+    return found
+
+
+def _merged(blueprint: Blueprint, flow: Flow, index: int) -> float:
+    """The rms of δ over all outputs of the call."""
+    outputs = _outputs(blueprint, flow, index)
+    counts = [math.prod(blueprint.nodes[i].law.shape) for i in outputs]
+    squares = sum(n * _rms(flow, i) ** 2 for n, i in zip(counts, outputs, strict=True))
+    return math.sqrt(squares / sum(counts)) if sum(counts) else 0.0
+
+
+def _handed(blueprint: Blueprint, flow: Flow, later: int, before: int) -> float:
+    inputs = blueprint.nodes[later].inputs
+    return flow.handed[later][inputs.index(before)] if before in inputs else 0.0
 
 
 def mean_of(moment: float | np.ndarray | torch.Tensor) -> float:

@@ -20,6 +20,8 @@ class Node(NamedTuple):
     """None where the operation only moves values."""
     parameters: tuple[str, ...] = ()
     """Names of the model's parameters that it is computed with."""
+    first: int | None = None
+    """Of a further output of the same call, the index of the first, which has the site of all of them."""
 
 
 @dataclass

@@ -95,8 +95,9 @@ class Forecast:
             index = nodes[entry.site]
             delta = self.flow.deltas[index]
             assert delta is not None
-            _, low, high = interval(delta)
-            found.append(SiteForecast(entry, low, high, self.flow.flags[index]))
+            middle, low, high = interval(delta)
+            whole = entry.backward_rms / middle if middle else 0.0  # of several outputs of one call
+            found.append(SiteForecast(entry, low * whole, high * whole, self.flow.flags[index]))
         return tuple(found)
 
     @property

@@ -244,11 +244,15 @@ class _Reader:
         slotted, slotted_kwargs = tree_map(slot, (args, kwargs))
         tensors = [t for t in tree_leaves(output) if is_field(t)]
         names = self.owners.of(t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor))
+        first: int | None = None
         for place, tensor in enumerate(tensors):
             shape = tuple(tensor.shape)
             call = Call(name, function, slotted, slotted_kwargs, tuple(shapes), shape, place, tuple(formats))
             with unset_fake_temporarily():
-                self._note(tensor, self._node(call, sources, effect_of(name, args), names))
+                index = self._node(call, sources, effect_of(name, args), names)
+            self.blueprint.nodes[index] = self.blueprint.nodes[index]._replace(first=first)
+            first = index if first is None else first
+            self._note(tensor, index)
         return output
 
     def _node(self, call: Call, sources: list[int], effect: Effect, names: tuple[str, ...]) -> int:
