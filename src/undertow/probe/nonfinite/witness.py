@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Pass:
     kwargs: dict[str, Any]
     random: dict[torch.device, Tensor]
     autocast: tuple[str, torch.dtype] | None
-    gradients: dict[int, Tensor] | None = None
+    gradients: dict[int, Tensor] = field(default_factory=dict)
     """Per leaf of the output, the gradient of the loss that came in."""
 
     @property
@@ -52,7 +52,6 @@ class Pass:
 
     def keep(self, leaf: int, gradient: Tensor) -> None:
         if gradient.nbytes <= MOST_BYTES:  # a second backward pass through the same graph adds to the first
-            self.gradients = self.gradients or {}
             known = self.gradients.get(leaf)
             self.gradients[leaf] = gradient if known is None else known + gradient
 
