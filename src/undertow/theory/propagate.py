@@ -10,6 +10,7 @@ from torch import Tensor
 
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.signal import Delta, Pairs, Signal, measured
+from undertow.theory.width import scattered
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def propagate(blueprint: Blueprint, cotangent: float | Tensor = 1.0) -> Flow:
         for source, share in zip(node.inputs, handed, strict=True):
             if share is not None:
                 deltas[source] = share if (so_far := deltas[source]) is None else joined(so_far, share)
+    deltas = scattered(blueprint, signals, deltas, shares)
     return Flow(tuple(signals), tuple(deltas), tuple(flags), tuple(shares))
 
 

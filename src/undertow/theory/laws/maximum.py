@@ -101,8 +101,8 @@ class MaxPool(Law):
 
     def forward(self, *inputs: Signal) -> Signal:
         (x,) = inputs
-        of = largest(drawn_of(x), math.prod(self.size))
-        square = self._spread(full(x.square, self._sizes(x))) * of.square
+        grow, of = self._largest(x)
+        square = self._spread(full(x.square, self._sizes(x))) * grow
         return maximum_of(x, square, of, like(x, self.shape))
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
@@ -110,7 +110,24 @@ class MaxPool(Law):
         k, onto = math.prod(self.size), full(delta.square, self._sizes(output))
         back = returned(self._spread, onto, self._sizes(x))
         pairs = delta.pairs.times(float(back.mean()) / float(onto.mean()) / k if onto.any() else 0.0)
-        return (replace(delta, square=back, pairs=pairs, tilt=largest(drawn_of(x), k).slope, lean=None),)
+        return (replace(delta, square=back, pairs=pairs, tilt=self._largest(x)[1].slope, lean=None),)
+
+    def _largest(self, x: Signal) -> tuple[Tensor, Largest]:
+        """E[max²]/E[f²] over the windows, those at the border being smaller, and the mean of all."""
+        drawn, counts = drawn_of(x), self._counts(x)
+        of = {int(k): largest(drawn, int(k)) for k in counts.unique()}
+        grow = torch.tensor([of[int(k)].square for k in counts.flatten()], dtype=torch.float64).reshape(counts.shape)
+        shares = {k: float((counts == k).double().mean()) for k in of}
+        return grow, Largest(*(sum(of[k][i] * share for k, share in shares.items()) for i in range(3)))
+
+    def _counts(self, x: Signal) -> Tensor:
+        """How many positions each window holds."""
+        k = math.prod(self.size)
+        if self.adaptive:
+            return torch.full((1, *self.shape[-len(self.size) :]), k)
+        pool: Any = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(self.size) - 1]
+        ones = torch.ones(1, 1, *self._sizes(x), dtype=torch.float64)
+        return (pool(ones, self.size, **dict(self.options)).squeeze(1) * k).round().long().clamp(min=1)
 
     def _sizes(self, x: Signal) -> tuple[int, ...]:
         return x.layout.shape[-len(self.size) :]
