@@ -108,8 +108,8 @@ def _normalised() -> Iterator[Case]:
     for norm in ("LayerNorm", "RMSNorm"):
         for act in ("relu", "tanh", "gelu", "silu"):
             before, after = partial(n.norm_first, norm, act, 512, DEPTH), partial(n.norm_last, norm, act, 512, DEPTH)
-            yield Case("layernorm", f"Linear-{norm}-{act}", before, partial(noise, BATCH, 512), 11, DEPTH)
-            yield Case("layernorm", f"Linear-{act}-{norm}", after, partial(noise, BATCH, 512), 11, DEPTH)
+            yield Case("layernorm", f"Linear-{norm}-{act}", before, partial(noise, BATCH, 512), 25, DEPTH)
+            yield Case("layernorm", f"Linear-{act}-{norm}", after, partial(noise, BATCH, 512), 25, DEPTH)
     for act in ("relu", "tanh", "gelu"):
         for batch in (16, 64):
             make = partial(n.norm_first, "BatchNorm", act, 512, DEPTH)
