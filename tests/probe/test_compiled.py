@@ -54,7 +54,7 @@ def in_place(model: nn.Module, options: dict[str, Any]) -> tuple[nn.Module, Call
 
 
 def part(model: Net, options: dict[str, Any]) -> tuple[nn.Module, Callable[[Tensor], Tensor], nn.Module]:
-    model.norm.compile(backend=options["backend"])
+    model.norm.compile(backend=options.get("backend", "inductor"))
     model.down = torch.compile(model.down, **options)  # type: ignore[assignment]
     return model, lambda x: model(x).square().mean(), model
 
@@ -98,7 +98,7 @@ def assert_nothing_changed(way: str, options: dict[str, Any], budget: float | No
     assert compiled_too == compiled
     assert compiled_too["breaks"] == {}
     assert recording is not None
-    assert [s.step for s in recording.steps] == list(range(8))
+    assert recording.steps_seen == 8
     return recording
 
 
@@ -141,6 +141,7 @@ def test_where_nothing_can_be_seen_inside_it_is_said(way: str) -> None:
 
 
 @SLOW
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # torch's own, as inductor is loaded
 @pytest.mark.parametrize("way", WAYS)
 def test_with_inductor(way: str) -> None:
     recording = assert_nothing_changed(way, {"fullgraph": True}, budget=0.0)
