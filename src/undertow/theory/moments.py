@@ -100,11 +100,12 @@ def _within(act: Pointwise, q: float, mean: float, reach: float) -> tuple[np.nda
     """All moments over mean ± reach standard deviations, and whether nothing beyond adds to them."""
     x, w = gaussian_nodes(mean, q, act.kinks, reach)
     of, deviation = sampled(act, x), math.sqrt(q)
-    with np.errstate(over="ignore"):  # inf is the answer where E[f′⁴] of an exponential has no float64
+    # inf is the answer where E[f′⁴] of an exponential has no float64
+    with np.errstate(over="ignore", invalid="ignore"):
         terms = terms_of(of, x - mean, w)
         total = terms.sum(axis=1)
-    outer = np.abs(x - mean) > 0.95 * reach * deviation
-    settled = (np.abs(terms[:, outer]).sum(axis=1) <= TAIL * np.abs(total)).all()
+        outer = np.abs(x - mean) > 0.95 * reach * deviation
+        settled = (np.abs(terms[:, outer]).sum(axis=1) <= TAIL * np.abs(total)).all()
     total[-1] = total[-1] / q + from_jumps(of, mean, deviation).item()
     return total, bool(settled)
 
