@@ -93,7 +93,7 @@ class _Reader:
         self.learnt: set[int] = set()
         """Nodes that depend on a parameter: others have no gradient, and no site in a ledger."""
         self.coded: set[int] = set()
-        """A first input of whole numbers: bytes of an image, that become a signal as floating-point numbers."""
+        """A first input of whole numbers: bytes of an image, a signal once they are floating-point numbers."""
         self.expressions = Expressions()
         self.closed: list[nn.Module] = []
         """A module that one law covers, while it runs."""
@@ -210,7 +210,7 @@ class _Reader:
     def _writes_own(self, function: Any, args: tuple[Any, ...]) -> bool:
         """Whether a call in place would change the model."""
         name = getattr(function, "__name__", "")
-        in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__setitem__", "__imul__")
+        in_place = name.endswith("_") != name.endswith("__") or name in ("__iadd__", "__setitem__", "__imul__")
         return in_place and bool(args) and id(args[0]) in self.own
 
     def _looked_up(self, name: str, output: Tensor, names: tuple[str, ...]) -> Tensor:
