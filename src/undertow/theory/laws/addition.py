@@ -48,6 +48,7 @@ class Add(Law):
             mean=mean,
             pairs=Pairs(*pairs),
             normal=any(s.normal for s in inputs),
+            places=0,
             spread=spread,
             attends=_attends(x, inputs),
         )

@@ -64,7 +64,8 @@ class Linear(Law):
             square=square,
             mean=square * 0,
             pairs=Pairs(*pairs),
-            normal=True, places=0,
+            normal=True,
+            places=0,
             spread=x.spread + 2 / self.fan_out,
         )
 

@@ -40,6 +40,7 @@ class Product(Law):
             mean=one.mean * other.mean,
             pairs=Pairs(*(a * b for a, b in zip(one.pairs, other.pairs, strict=True))),
             normal=False,
+            places=0,
             spread=one.spread + other.spread,
         )
 
