@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from benchmarks.forecast_accuracy.witness import Measured
 
+from undertow.diagnosis.comparison import ACCURACY
+
 
 class Expected(NamedTuple):
     """What a forecast says of one site, the interval that of the backward rms."""
@@ -53,10 +55,10 @@ class Pair(NamedTuple):
     def forward_error(self, site: str) -> float:
         return math.log(self.foretold.sites[site].forward / self.measured.sites[site].forward)
 
-    def inside(self, site: str) -> bool:
-        """Whether the measured backward rms lies in the forecast's interval."""
-        expected = self.foretold.sites[site]
-        return expected.low * self.scale <= self.measured.sites[site].backward <= expected.high * self.scale
+    def inside(self, site: str, beside: float = 0.0) -> bool:
+        """Whether the measured backward rms lies in the interval, or beside it by no more than this share."""
+        expected, measured = self.foretold.sites[site], self.measured.sites[site].backward
+        return expected.low * self.scale * (1 - beside) <= measured <= expected.high * self.scale * (1 + beside)
 
 
 def end_to_end(pairs: Sequence[Pair]) -> float:
@@ -93,8 +95,8 @@ def median_site(pairs: Sequence[Pair]) -> float:
 
 
 def sites_outside(pairs: Sequence[Pair]) -> float:
-    """The share of all sites of all seeds that lie outside the interval."""
-    return statistics.mean(not p.inside(s) for p in pairs for s in p.common)
+    """The share of all sites of all seeds that `undertow forecast --measure` calls a miss."""
+    return statistics.mean(not p.inside(s, ACCURACY) for p in pairs for s in p.common)
 
 
 def outside(pairs: Sequence[Pair]) -> float:

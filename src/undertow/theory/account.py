@@ -22,8 +22,8 @@ REACH, NODES = 8.0, 801
 
 
 def median_rms(delta: Delta) -> float:
-    """The median over initialisations of the rms of δ: ln E[δ²] is normal with mean −β/2 and variance β."""
-    return delta.rms * math.exp(-delta.spread / 4)
+    """The median over initialisations of the rms of δ."""
+    return delta.rms * math.exp(delta.shift / 2)
 
 
 def expected(blueprint: Blueprint, flow: Flow) -> Ledger:
@@ -127,7 +127,7 @@ def _rms(flow: Flow, index: int) -> float:
 def _shift(flow: Flow, before: int, later: int) -> float:
     """By how much the median of one backward value lies nearer to its mean-field value than that of another."""
     one, other = flow.deltas[before], flow.deltas[later]
-    return math.exp((other.spread - one.spread) / 4) if one is not None and other is not None else math.nan
+    return math.exp((one.shift - other.shift) / 2) if one is not None and other is not None else math.nan
 
 
 def _ratio(a: float, b: float) -> float:

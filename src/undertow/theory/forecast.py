@@ -215,7 +215,8 @@ class Forecast:
 def interval(delta: Delta) -> tuple[float, float, float]:
     """Median, and the ends of the 95 % interval, of the rms of δ at finite width.
 
-    ln ‖δ‖² is normal with mean −β/2 around the mean-field value and variance β: Hanin, Nica (2020), arXiv:1812.05994.
+    ln ‖δ‖² is normal with the variance `spread` and the mean `shift` from its mean-field value, −β/2 and β for one
+    sample where the signal's size does not matter: Hanin, Nica (2020), arXiv:1812.05994.
     """
     middle = median_rms(delta)
     reach = math.exp(SIDES * math.sqrt(delta.spread) / 2)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from undertow.theory.blueprint import Blueprint
+from undertow.theory.drift import drifted
 from undertow.theory.signal import Delta, Pairs, Signal, measured
 from undertow.theory.width import scattered
 
@@ -45,7 +46,7 @@ def propagate(blueprint: Blueprint, cotangent: float | Tensor = 1.0) -> Flow:
         for source, share in zip(node.inputs, handed, strict=True):
             if share is not None:
                 deltas[source] = share if (so_far := deltas[source]) is None else joined(so_far, share)
-    deltas = scattered(blueprint, signals, deltas, shares)
+    deltas = drifted(blueprint, signals, scattered(blueprint, signals, deltas, shares), shares)
     return Flow(tuple(signals), tuple(deltas), tuple(flags), tuple(shares))
 
 

@@ -134,6 +134,8 @@ class Delta:
     pairs: Pairs = NONE
     spread: float = 0.0
     """Variance of ln E[δ²] over random initialisations of layers of finite width."""
+    shift: float = 0.0
+    """ln of the median of E[δ²] over those initialisations, less that of its mean-field value."""
     lean: Callable[[], Lean] | None = None
     """Behind an activation; None where δ does not know of x."""
     tilt: float = 1.0

@@ -94,7 +94,8 @@ def scattered(
         here, delta, node = known[index], deltas[index], blueprint.nodes[index]
         if here is None or delta is None:
             continue
-        found[index] = replace(delta, spread=here.over(places(signals[index].layout)))
+        spread = here.over(places(signals[index].layout))
+        found[index] = replace(delta, spread=spread, shift=-spread / 2)
         for source, rms in zip(node.inputs, handed[index], strict=False):
             if rms > 0:
                 passed = _behind(node.law, here, signals[source], delta)

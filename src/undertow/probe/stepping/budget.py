@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Literal
 
 Kind = Literal["deep", "normed", "plain"]
@@ -40,7 +40,7 @@ STALE = 100
 KEPT = 50
 """Durations that are remembered: a run's steps may grow longer."""
 DISPATCH = 1.5
-"""What a hook costs over the time that passes inside it: torch's own way to call it.  Measured by `make overhead`."""
+"""What a hook costs over the time that passes inside it: torch's own way to call it.  Ours."""
 
 
 class Cost:
@@ -55,9 +55,8 @@ class Cost:
 
     @property
     def each(self) -> float:
-        """As much as is sure, one standard error below the mean, and at least what our own part takes."""
-        error = stdev(self.extras) / math.sqrt(len(self.extras)) if len(self.extras) >= FEW else 0.0
-        return max(usual(self.extras) - error, usual(self.own))
+        """By the clock of the steps, and at least what our own part takes with torch's way to call it."""
+        return max(usual(self.extras), DISPATCH * usual(self.own))
 
 
 class Budget:

@@ -20,15 +20,19 @@ WIDE = 1 / 8
 """Above this many samples a unit, the units' common directions among the samples are felt: measured."""
 
 
+FEWEST = 4.0
+"""Different values that a unit has at least: of fewer, E[1/s²] is not finite."""
+
+
 @law("batch_norm")
 @dataclass(frozen=True)
 class BatchNorm(Law):
     """y = γ (x − m)/s + β over the n = samples × positions of each channel.
 
     Forward: s² = (1 − 1/n)(E[x²] − c), c the mean product of two places.  Backward: δx = (γ/s) (δ − mean δ −
-    x̂ mean(δ x̂)), the scatter of s over units adds 1 + (κ − 1)/(n − 3) for x of kurtosis κ:  with ReLU,
-    E[δx²]/E[δ²] = π/(π − 1) a layer as n → ∞, 1.2112² (Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz (2019),
-    arXiv:1902.08129).
+    x̂ mean(δ x̂)), the scatter of s over units adds 1 + (κ − 1)/(n − 3) for x of kurtosis κ, n − 1 the `rank` of the
+    places:  with ReLU, E[δx²]/E[δ²] = π/(π − 1) a layer as n → ∞, 1.2112² (Yang, Pennington, Rao, Sohl-Dickstein,
+    Schoenholz (2019), arXiv:1902.08129).
     """
 
     affine: Affine = field(kw_only=True)
@@ -95,7 +99,8 @@ class BatchNorm(Law):
         lost_tilt = tilted / n + (1 - 1 / n) * tilted_pairs
         left = max(1 - (lost_mean + lost_tilt) / size, 0.0) if size else 0.0
         made = shaped(x)
-        factor = self.affine.scale / self._variance(x) * (1 + (made.tails - 1) / (n - 3))
+        different = max(rank(x, samples, positions), FEWEST)
+        factor = self.affine.scale / self._variance(x) * (1 + (made.tails - 1) / (different - 2))
         pairs = Pairs(*((p - lost_mean) * factor for p in delta.pairs))
         return (replace(delta.scaled(factor * left, spread=x.spread), pairs=pairs, tilt=1 - 2 * made.steep / n),)
 
@@ -103,6 +108,22 @@ class BatchNorm(Law):
         (x,) = inputs
         samples, positions = self._places(x)
         return ("batch_to_width",) if samples * positions > WIDE * x.layout.count("F") * positions else ()
+
+
+def rank(x: Signal, samples: int, positions: int) -> float:
+    """(Σ λ)²/Σ λ² of the eigenvalues λ of the places' covariance: so many different values has a unit.
+
+    n − 1 where all places have equally much in common, fewer where those of one sample have more.
+    """
+    square, (one, other, both) = float(x.square.mean()), x.pairs
+    if samples == 1 or positions == 1:
+        return samples * positions - 1.0
+    own = square - one - other + both
+    of_sample, of_position = own + positions * (other - both), own + samples * (one - both)
+    times = ((samples - 1) * (positions - 1), samples - 1, positions - 1)
+    values = [max(value, 0.0) for value in (own, of_sample, of_position)]
+    squares = sum(m * value**2 for m, value in zip(times, values, strict=True))
+    return sum(m * value for m, value in zip(times, values, strict=True)) ** 2 / squares if squares else 1.0
 
 
 class Shape(NamedTuple):
