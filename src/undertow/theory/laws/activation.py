@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from undertow.theory.interpolate import moments_at
 from undertow.theory.joint import FEWER, Joint, joint
 from undertow.theory.laws.base import Call, Law, is_signal
 from undertow.theory.moments import Moments
-from undertow.theory.signal import NONE, Delta, Drawn, Lean, Pairs, Signal
+from undertow.theory.signal import GROUPS, NONE, Delta, Drawn, Lean, Pairs, Signal
 
 SMALLEST = 1e-300
 """A variance of 0 is a tensor of one value; quadrature needs a positive one."""
@@ -89,6 +89,11 @@ class Activate(Law):
             return Moments(*(torch.tensor([getattr(m, f.name) for m in found]) for f in fields(Moments)))  # pyright: ignore
         variance = (x.square - x.mean.square()).clamp(min=SMALLEST).flatten()
         means = x.mean.expand_as(x.square).flatten()
+        if len(variance) <= GROUPS and not self.activation.tensors:  # asked for again on the way back
+            return _few_moments(self.activation, tuple(variance.tolist()), tuple(means.tolist()))
+        return self._moments_of(variance, means)
+
+    def _moments_of(self, variance: Tensor, means: Tensor) -> Moments:
         found = torch.full((len(fields(Moments)), len(variance)), math.nan, dtype=torch.float64)
         finite = (variance.isfinite() & means.isfinite()).nonzero().flatten()
         for some in (finite[one] for one in _alike(means[finite])):
@@ -142,6 +147,12 @@ def _alike(means: Tensor) -> Iterator[Tensor]:
     level = ((means - low) / (high - low) * (MEANS - 1)).round()
     for one in level.unique():
         yield (level == one).nonzero().flatten()
+
+
+@lru_cache(maxsize=4096)
+def _few_moments(activation: Pointwise, variance: tuple[float, ...], means: tuple[float, ...]) -> Moments:
+    law = Activate((), activation=activation)
+    return law._moments_of(torch.tensor(variance, dtype=torch.float64), torch.tensor(means, dtype=torch.float64))
 
 
 def beside(activation: Pointwise, variance: float, mean: float, c: float) -> Joint:
