@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -72,7 +74,7 @@ class Conv(Law):
             taps=_mean_squares(weight),
             bias=mean_square(bias),
             transposed=transposed,
-            options=tuple((n, v) for n, v in options.items() if v is not None),
+            options=tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in options.items() if v is not None),
         )
 
     def spread_over(self, squares: Tensor) -> Tensor:
@@ -86,7 +88,8 @@ class Conv(Law):
         squares = full(x.square, self._spatial(x.layout))
         mapped = self.spread_over(squares) * self.fan_in
         before, after = float(squares.mean()), float(mapped.mean())
-        pairs = x.pairs.times(after / before if before else 0.0).plus(ALIKE.times(self.bias))
+        pairs = self._paired(x.pairs.times(after / before if before else 0.0), self._spatial(x.layout), False)
+        pairs = pairs.plus(ALIKE.times(self.bias))
         square = mapped + self.bias
         return replace(
             x,
@@ -104,7 +107,20 @@ class Conv(Law):
         back = returned(self.spread_over, full(delta.square, output.layout.positions), sizes) * self.fan_out
         before, after = float(delta.square.mean()), float(back.mean())
         square = back if x.layout.positions == sizes else back.flatten(1).mean(1).reshape(-1, *x.square.shape[1:])
-        return (Delta(square, delta.pairs.times(after / before if before else 0.0), delta.spread),)
+        pairs = self._paired(delta.pairs.times(after / before if before else 0.0), sizes, True)
+        return (Delta(square, pairs, delta.spread),)
+
+    def _paired(self, pairs: Pairs, sizes: tuple[int, ...], back: bool) -> Pairs:
+        """Of two positions, what the taps that both have in common leave."""
+        inside = _inside(tuple(self.taps.shape[2:]), sizes, self.options, self.transposed)
+        outputs, inputs = math.prod(self.shape[2 - self.taps.ndim :]), math.prod(sizes)
+        count = inputs if back else outputs
+        if count < 2:
+            return pairs
+        taps, share = self.taps.flatten(), inside * (outputs / inputs if back else 1.0)
+        own, both = float((taps * share).sum()), float((taps * share.square()).sum())
+        left = (count * both - own) / ((count - 1) * own) if own else 1.0
+        return Pairs(pairs.samples, pairs.positions * left, pairs.both * left)
 
     def _spatial(self, source: Layout) -> tuple[int, ...]:
         return source.shape[2 - self.taps.ndim :]
@@ -113,6 +129,18 @@ class Conv(Law):
         """Channels are units and the last axes positions, whatever they were before; (C, *positions) has one sample."""
         dims = self.taps.ndim - 2
         return Layout(self.shape, "S" * (len(self.shape) - dims - 1) + "F" + "P" * dims)
+
+
+@lru_cache(maxsize=256)
+def _inside(
+    kernel: tuple[int, ...], sizes: tuple[int, ...], options: tuple[tuple[str, Any], ...], transposed: bool
+) -> Tensor:
+    """Per tap, the share of the outputs for which it lies inside the input."""
+    count = math.prod(kernel)
+    each = torch.eye(count, dtype=torch.float64).reshape(count, 1, *kernel)
+    each = each.transpose(0, 1) if transposed else each
+    ones = torch.ones(1, 1, *sizes, dtype=torch.float64)
+    return FORWARD[transposed, len(kernel)](ones, each, **dict(options)).flatten(2).mean(2).flatten()
 
 
 def _mean_squares(weight: Tensor) -> Tensor:
