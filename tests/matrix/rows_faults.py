@@ -45,6 +45,13 @@ def nan_at_the_start() -> Setting:
     return classifying(Planted(root, 2, 0), (32, 16))
 
 
-@row(48, "infinity at layer 3 from step 7", activations={"tanh": 4}, findings={"nonfinite": "forward:div"})
+@row(
+    48,
+    "infinity at layer 3 from step 7",
+    activations={"tanh": 4},
+    findings={"nonfinite": "forward:div"},
+    not_observed=["a pass that makes other calls"],  # the division is new
+    every_step=False,
+)
 def infinity_later() -> Setting:
     return classifying(Planted(quotient, 3, 7), (32, 16))

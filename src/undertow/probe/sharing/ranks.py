@@ -108,14 +108,18 @@ class Ranks:
 
     @property
     def need_norms(self) -> bool:
-        """Whether the other ranks wait for a reading of every step."""
+        """Whether every step is read: the others wait for it, or would not learn of a NaN on this rank."""
+        return self._exchange is not None
+
+    @property
+    def _sharded(self) -> bool:
         return self._exchange is not None and bool(self._exchange.layout.sharded)
 
     def begin(self, step: int, deep: bool) -> None:
         """What was decided about a step that begins; said once or more, before its backward pass."""
         self._deep = {s: known for s, known in self._deep.items() if s >= step - KEPT} | {step: deep}
         self._last = step if deep else self._last
-        if deep and self.need_norms:
+        if deep and self._sharded:
             self._look()
         if self._unreduced is not None:
             self._unreduced.arm(step) if deep else self._unreduced.disarm()
