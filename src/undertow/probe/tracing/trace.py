@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from undertow.probe.tracing.spelled import CASTS, Spelled, Spelling, Step
 from undertow.record import NotObserved, Reading, Site, Slope
 from undertow.record.names import module_names, own_class
 from undertow.record.operations import CHANNELS_FIRST, FUSED, PLUMBING, effect_of, operation_name
+from undertow.record.stack import user_line
 
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -236,7 +236,7 @@ class Trace:
             return Site(frame.path, name, frame.call, effect)
         key = f"{frame.path}:{name}"
         self._calls[key] += 1
-        return Site(frame.path, name, self._calls[key] - 1, effect, functional=True, source=_user_line())
+        return Site(frame.path, name, self._calls[key] - 1, effect, functional=True, source=user_line())
 
     def _record(self, site: Site, output: Any, measured: _Activity | None) -> None:
         tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and self._taking_part(t)]
@@ -277,14 +277,3 @@ class _Seen(NamedTuple):
     measured: _Activity | None
     step: Step | None
     spelling: Spelling | None = None
-
-
-def _user_line() -> str | None:
-    """`file.py:12` of the innermost frame that belongs neither to torch nor to us."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if not module.startswith(("torch", "undertow", "contextlib")):
-            return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None
