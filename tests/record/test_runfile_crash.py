@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -209,6 +210,35 @@ def test_a_forked_child_writes_nothing_and_does_not_hang(tmp_path, leave):
     done = ran(path, FORKING.replace("LEAVE", leave))
     assert (done.returncode, done.stderr) == (0, "")
     assert whole(path)
+
+
+@pytest.mark.parametrize("name", ["_connected", "_put", "_make_single"])
+def test_a_fork_waits_wherever_the_thread_is_inside_of_sqlite(tmp_path, monkeypatch, name):
+    inside, does = threading.Event(), getattr(writer, name)
+
+    def slow(*arguments):
+        if threading.current_thread() is threading.main_thread():
+            return does(*arguments)
+        inside.set()
+        time.sleep(0.2)
+        try:
+            return does(*arguments)
+        finally:
+            inside.clear()
+
+    monkeypatch.setattr(writer, name, slow)
+    monkeypatch.setattr(writer, "PERIOD", 0.01)
+    file = RunFile(tmp_path / "run.undertow")
+    closing_thread = threading.Thread(target=lambda: (time.sleep(0.1), file.close()))
+    closing_thread.start()
+    assert inside.wait(10)
+    writer._before_fork()
+    try:
+        assert not inside.is_set()
+    finally:
+        writer._after_fork()
+        closing_thread.join()
+    assert file.failure is None
 
 
 @pytest.mark.slow

@@ -26,9 +26,8 @@ from undertow.record.runfile.mirror import Mirror
 PERIOD = 1.0
 """Seconds between two flushes: what a killed run may lose."""
 PATIENCE = 30.0
-"""Seconds that closing waits for the last flush, on a disk that hangs."""
-FORK_PATIENCE = 2.0
-"""Seconds that a fork waits for a flush to end, so that the child inherits no locked lock of SQLite's."""
+"""Seconds that closing waits for the last flush, on a disk that hangs, and that a fork waits for the thread to leave
+SQLite: a child that inherits one of its locks locked would wait for ever."""
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -54,6 +53,7 @@ class RunFile:
         self._foreign = False
         self._stop = threading.Event()
         self._busy = threading.Lock()
+        """Held by the thread wherever it is inside of SQLite."""
         _create(self.path)
         self._thread = threading.Thread(target=self._work, name="undertow run file", daemon=True)
         self._thread.start()
@@ -94,16 +94,24 @@ class RunFile:
     def _work(self) -> None:
         try:
             # a local name: a forked child has no such frame to end, so it never closes what is the parent's
-            with closing(_connected(self.path)) as db:
+            with self._busy:
+                db = _connected(self.path)
+            try:
                 stopping, commit = False, True
                 while not stopping:
                     stopping = self._stop.wait(PERIOD)
                     with self._busy:
                         self._flush(db, stopping)
                     if commit:  # after the first flush, which git must not hold up
-                        _put(db, git(script_folder()))
+                        facts = git(script_folder())
+                        with self._busy:
+                            _put(db, facts)
                         commit = False
-                _make_single(db)
+                with self._busy:
+                    _make_single(db)
+            finally:
+                with self._busy:
+                    db.close()
         except Exception as error:
             self.failure = error
 
@@ -200,7 +208,7 @@ _held = threading.local()
 
 
 def _before_fork() -> None:
-    _held.locks = [file._busy for file in list(_OPEN) if file._busy.acquire(timeout=FORK_PATIENCE)]
+    _held.locks = [file._busy for file in list(_OPEN) if file._busy.acquire(timeout=PATIENCE)]
 
 
 def _after_fork() -> None:
