@@ -35,6 +35,8 @@ class Blueprint:
     """Numbers in all of the model's parameters."""
     trained: tuple[str, ...] = ()
     """Names of the parameters that an optimizer may train."""
+    equal: dict[str, str] = field(default_factory=dict)
+    """Per weight matrix, the name of the first one of the same values."""
 
     def add(self, law: Law, *inputs: int, site: Site | None = None, parameters: tuple[str, ...] = ()) -> int:
         """The index of the new node."""

@@ -54,4 +54,23 @@ def overall(forecast: Forecast) -> dict[str, tuple[Site, ...]]:
     widest = max(deltas, key=lambda s: deltas[s].spread, default=None)
     if widest is not None and deltas[widest].spread > WIDE:
         found["narrow"] = (widest,)
+    if again := repeated(forecast):
+        found["equal_weights"] = again
     return found
+
+
+def repeated(forecast: Forecast) -> tuple[Site, ...]:
+    """Sites of the main path whose weights another one of the same kind has too: copies, or one layer called again.
+
+    What such layers make of the signal adds up in a residual sum, as the steps of a power iteration; independent
+    layers average out.  Where copies follow each other without a sum only the scatter is larger.
+    """
+    equal = forecast.blueprint.equal
+    nodes = {n.site: n for n in forecast.blueprint.nodes if n.site is not None}
+    users: dict[tuple[str, str], list[Site]] = {}
+    for entry in forecast.ledger.path:
+        node = nodes[entry.site]
+        for weight in {equal[name] for name in node.parameters if name in equal}:
+            users.setdefault((weight, type(node.law).__name__), []).append(entry.site)
+    repeated = {site for sites in users.values() if len(sites) > 1 for site in sites}
+    return tuple(e.site for e in forecast.ledger.path if e.site in repeated)

@@ -19,6 +19,7 @@ from undertow.record.names import own_class
 from undertow.record.operations import PLUMBING, effect_of, operation_name
 from undertow.record.stack import Stack
 from undertow.theory.blueprint import Blueprint
+from undertow.theory.copies import representatives
 from undertow.theory.expressions import ENDS, Expressions
 from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, Spelt, is_field, law_of
 from undertow.theory.owners import Owners
@@ -85,7 +86,8 @@ class _Reader:
         self.stack = Stack(model)
         self.owners = Owners(model)
         numbers = sum(p.numel() for p in model.parameters())
-        self.blueprint = Blueprint(type(model).__name__, parameters=numbers, trained=self.owners.trained)
+        name, equal = type(model).__name__, representatives(model.named_parameters())
+        self.blueprint = Blueprint(name, parameters=numbers, trained=self.owners.trained, equal=equal)
         self.made: dict[int, int] = {}
         self.kept: list[Tensor] = []
         self.own = {id(t) for t in (*model.parameters(), *model.buffers())}

@@ -30,7 +30,8 @@ def rematched(forecast: Forecast) -> Forecast | None:
         else n
         for n in forecast.blueprint.nodes
     ]
-    blueprint = replace(forecast.blueprint, nodes=nodes)
+    own = {name: name for name in forecast.blueprint.equal}
+    blueprint = replace(forecast.blueprint, nodes=nodes, equal=own)
     return replace(forecast, blueprint=blueprint, flow=propagate(blueprint, forecast.cotangent))
 
 
