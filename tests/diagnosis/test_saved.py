@@ -35,7 +35,7 @@ def train(example, **how):
 
 
 @pytest.mark.parametrize("kind", ["sick", "healthy"])
-@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.name)
 def test_the_diagnosis_of_a_file_is_that_of_the_run(tmp_path: Path, rule: Rule, kind: str) -> None:
     run = train(getattr(rule, kind)(), path=tmp_path / "run.undertow", budget=None)
     saved = ut.load(tmp_path / "run.undertow")

@@ -16,4 +16,5 @@ from undertow.diagnosis.saved import SavedRun as SavedRun
 from undertow.diagnosis.saved import load as load
 from undertow.foundation import Evidence as Evidence
 from undertow.foundation import Finding as Finding
+from undertow.foundation import NotJudged as NotJudged
 from undertow.record import NotObserved as NotObserved

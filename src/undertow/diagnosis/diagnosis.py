@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from undertow.foundation import Finding
+from undertow.foundation import Finding, NotJudged
 from undertow.record import Ledger, NotObserved, Recording
 
 
@@ -17,6 +17,8 @@ class Diagnosis:
     """The last measured backward pass; `first_ledger` is the first one."""
     first_ledger: Ledger
     not_observed: tuple[NotObserved, ...] = ()
+    not_judged: tuple[NotJudged, ...] = ()
+    """Rules that lacked the evidence to say yes or no."""
     steps: int = 1
     """Optimizer steps seen."""
     measured: int = 1

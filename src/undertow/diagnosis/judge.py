@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from undertow.diagnosis.causes import root_causes
 from undertow.diagnosis.diagnosis import Diagnosis
-from undertow.diagnosis.rule import all_rules
-from undertow.foundation import Finding, NothingObservedError
+from undertow.diagnosis.rule import Rule, all_rules
+from undertow.foundation import Finding, NothingObservedError, NotJudged
 from undertow.record import Recording
 
 ORDER = {"critical": 0, "warning": 1, "note": 2}
@@ -22,18 +24,33 @@ def judge(recording: Recording) -> Diagnosis:
             "put the training loop inside `with ut.watch(model) as run:`, after model.train()",
         )
     judged = without_skipped(recording)
-    findings = [f for rule in all_rules() for f in rule.check(judged)]
+    findings, unjudged = asked(all_rules(), judged)
     return Diagnosis(
-        findings=tuple(sorted(root_causes(findings), key=lambda f: (ORDER[f.severity], f.step))),
+        findings=tuple(sorted(root_causes(findings, judged), key=lambda f: (ORDER[f.severity], f.step))),
         ledger=recording.snapshots[-1].ledger,
         first_ledger=recording.snapshots[0].ledger,
         not_observed=tuple(recording.not_observed.values()),
+        not_judged=tuple(unjudged),
         steps=recording.steps_seen,
         measured=recording.steps_measured,
         overhead=recording.overhead,
         losses=tuple(reading.value for reading in recording.losses),
         recording=recording,
     )
+
+
+def asked(rules: Iterable[Rule], recording: Recording) -> tuple[list[Finding], list[NotJudged]]:
+    """What the rules say of a recording, and which of them lacked what they need."""
+    findings: list[Finding] = []
+    unjudged: list[NotJudged] = []
+    for rule in rules:
+        missing = next((need for need in rule.needs if not need.met(recording)), None)
+        if missing is not None:
+            unjudged.append(NotJudged(rule.name, rule.kind, missing.name, missing.values))
+            continue
+        for said in rule.check(recording):
+            findings.append(said) if isinstance(said, Finding) else unjudged.append(said)
+    return findings, unjudged
 
 
 def without_skipped(recording: Recording) -> Recording:
@@ -55,32 +72,3 @@ def without_skipped(recording: Recording) -> Recording:
         snapshots=snapshots or recording.snapshots,
         sinks=[],
     )
-
-
-def root_causes(findings: list[Finding]) -> list[Finding]:
-    """Drops a finding that another one explains: several symptoms of one cause are one finding.
-
-    A finding explains those kinds that its rule names if it began no later.  Where two explain each other, the one
-    whose rule comes first in the order of the rules' precedence stays.
-    """
-    explains = {rule.kind: rule.explains for rule in all_rules()}
-    kept: list[Finding] = []
-    for finding in sorted(findings, key=lambda f: (f.step, PRECEDENCE.index(f.kind))):
-        if not any(finding.kind in explains[earlier.kind] for earlier in kept):
-            kept.append(finding)
-    return kept
-
-
-PRECEDENCE = (
-    "exploding",
-    "nonfinite",
-    "dead",
-    "saturated",
-    "vanishing",
-    "disconnected",
-    "symmetric",
-    "loss_mismatch",
-    "unstable_lr",
-    "too_small_lr",
-)
-"""Among findings of one step: what can make the later ones is judged first."""

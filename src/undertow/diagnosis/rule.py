@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from undertow.foundation import Finding, Kind, Registry
+from undertow.diagnosis.needs import Need
+from undertow.foundation import Finding, Kind, NotJudged, Registry
 from undertow.record import Recording
 
 RULES: Registry[Rule] = Registry("rule", "the files of undertow/diagnosis/rules")
@@ -32,15 +33,20 @@ class Example:
 
 
 class Rule(ABC):
-    """One kind of fault.  Thresholds are fields of the dataclass, each labelled with its origin."""
+    """One way in which a fault of a kind shows.  Thresholds are fields of the dataclass, each with its origin."""
 
     kind: ClassVar[Kind]
-    explains: ClassVar[tuple[Kind, ...]] = ()
-    """Kinds that are symptoms of this one where both are found."""
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What a recording must hold for `check` to be asked at all."""
+
+    @property
+    def name(self) -> str:
+        """That of its file; several rules may find one kind."""
+        return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
-    def check(self, recording: Recording) -> Iterator[Finding]:
-        """The findings of this kind in a recording that holds at least one snapshot."""
+    def check(self, recording: Recording) -> Iterator[Finding | NotJudged]:
+        """The findings in a recording that meets the rule's needs, and what it could not decide after a closer look."""
 
     @staticmethod
     @abstractmethod
@@ -55,7 +61,8 @@ class Rule(ABC):
 
 def rule(cls: type[Rule]) -> type[Rule]:
     """Registers the rule with its thresholds as they are."""
-    RULES.add(cls.kind, cls())
+    made = cls()
+    RULES.add(made.name, made)
     return cls
 
 

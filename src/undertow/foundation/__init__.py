@@ -10,6 +10,7 @@ from undertow.foundation.errors import UndertowError as UndertowError
 from undertow.foundation.errors import UnknownNameError as UnknownNameError
 from undertow.foundation.finding import Evidence as Evidence
 from undertow.foundation.finding import Finding as Finding
+from undertow.foundation.finding import NotJudged as NotJudged
 from undertow.foundation.messages import LANGUAGES as LANGUAGES
 from undertow.foundation.messages import current_language as current_language
 from undertow.foundation.messages import knows as knows
@@ -19,6 +20,7 @@ from undertow.foundation.reference import Reference as Reference
 from undertow.foundation.registry import Registry as Registry
 from undertow.foundation.vocabulary import EFFECTS as EFFECTS
 from undertow.foundation.vocabulary import Cause as Cause
+from undertow.foundation.vocabulary import Confidence as Confidence
 from undertow.foundation.vocabulary import Effect as Effect
 from undertow.foundation.vocabulary import Kind as Kind
 from undertow.foundation.vocabulary import Severity as Severity

@@ -18,6 +18,7 @@ Kind = Literal[
 ]
 Severity = Literal["critical", "warning", "note"]
 Cause = Literal["activation", "weights", "depth", "input_scale", "learning_rate", "graph", "loss", "none"]
+Confidence = Literal["certain", "likely", "possible"]
 Effect = Literal["activation", "weights", "normalisation", "branching", "other"]
 """What an operation does to the backward value that passes it."""
 EFFECTS: tuple[Effect, ...] = ("activation", "weights", "normalisation", "branching", "other")

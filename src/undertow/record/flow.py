@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
 from undertow.foundation import Cause
 from undertow.record.ledger import Entry, Ledger
 from undertow.record.recording import Recording
+from undertow.record.site import Site
 
 VANISHED, LOST = 1e-3, 1e-6
 """A flow below the first has vanished: three decades are the share of a weight's size that one update usually changes,
@@ -37,6 +39,15 @@ def flow(ledger: Ledger) -> float:
     """
     resized = math.prod(_resizing(ledger).values())
     return ledger.end_to_end / resized if resized and math.isfinite(resized) else ledger.end_to_end
+
+
+def flow_without(ledger: Ledger, sites: Collection[Site]) -> float:
+    """The flow that would be left if the activations at these sites passed the backward value on as it is.
+
+    NaN where one of them lets nothing pass: what the layers before it would do with a gradient is not known.
+    """
+    taken = math.prod(e.activation for e in ledger.path if e.site in sites)
+    return flow(ledger) / taken if taken else math.nan
 
 
 def sizes(ledger: Ledger) -> list[float]:
@@ -136,3 +147,12 @@ def account(ledger: Ledger) -> dict[str, Any]:
 def first_weights(ledger: Ledger) -> Entry:
     """The first entry of the main path whose operation has weights, else its first."""
     return next((e for e in ledger.path if e.site.effect == "weights"), ledger.path[0])
+
+
+def layer_of(ledger: Ledger, entry: Entry) -> Entry:
+    """The entry with weights that an activation belongs to: itself, or the nearest one before it; else the entry."""
+    by_site = {e.site: e for e in ledger}
+    here: Entry | None = entry
+    while here is not None and here.site.effect != "weights":
+        here = by_site.get(here.previous) if here.previous else None
+    return here or entry

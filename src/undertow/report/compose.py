@@ -189,6 +189,8 @@ def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = Tr
         blocks.append(ledger_table(ledger, caption))
     if recording is not None:
         blocks += sections(recording)
+    if diagnosis.not_judged:
+        blocks += [tree.Heading(say("report.section.not_judged")), _not_judged(diagnosis)]
     if diagnosis.not_observed:
         blocks += [tree.Heading(say("report.section.not_observed")), _not_observed(diagnosis)]
     subtitle = " ".join(filter(None, (seen, cost)))
@@ -214,6 +216,12 @@ def _ledgers(diagnosis: Diagnosis) -> dict[str, Ledger]:
 def _not_observed(diagnosis: Diagnosis) -> Table:
     columns = (Column(say("report.not_observed.what")), Column(say("report.not_observed.reason")))
     rows = (Row((Text(what, code=True), Text(reason))) for what, reason in grouped(diagnosis.not_observed))
+    return Table(columns, tuple(rows))
+
+
+def _not_judged(diagnosis: Diagnosis) -> Table:
+    columns = (Column(say("report.not_judged.rule")), Column(say("report.not_judged.reason")))
+    rows = (Row((Text(n.rule, code=True), Text(n.reason))) for n in diagnosis.not_judged)
     return Table(columns, tuple(rows))
 
 

@@ -28,13 +28,17 @@ def structured(diagnosis: Diagnosis) -> dict[str, Any]:
         "ledger": _ledger(diagnosis.ledger),
         "first_ledger": _ledger(diagnosis.first_ledger),
         "not_observed": diagnosis.not_observed,
+        "not_judged": [
+            {"rule": n.rule, "kind": n.kind, "lacks": n.lacks, "reason": n.reason} for n in diagnosis.not_judged
+        ],
         "training": figures_of(diagnosis.recording) if diagnosis.recording is not None else None,
     }
 
 
 def finding_data(finding: Finding) -> dict[str, Any]:
     """A finding with its sentences and its evidence."""
-    names = ("kind", "severity", "cause", "where", "step", "title", "because", "overturned_by", "cures")
+    names = ("kind", "severity", "cause", "confidence", "where", "sites", "step")
+    names += ("title", "because", "overturned_by", "cures")
     return {name: getattr(finding, name) for name in names} | {
         "evidence": [_evidence(e) for e in finding.evidence],
         "counter_evidence": [_evidence(e) for e in finding.counter_evidence],

@@ -54,7 +54,6 @@ class Dead(Rule):
     """
 
     kind = "dead"
-    explains = ("vanishing",)
 
     share: float = 0.5
     """Origin: half of a layer's width lost; healthy ReLU layers lose up to a tenth (empirical)."""

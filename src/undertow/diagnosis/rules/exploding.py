@@ -57,7 +57,6 @@ class Exploding(Rule):
     """
 
     kind = "exploding"
-    explains = ("nonfinite", "saturated", "dead")
 
     threshold: float = EXPLODED
     """Origin: as `record.flow` says; the forecast has the same."""

@@ -63,7 +63,6 @@ class Nonfinite(Rule):
     """
 
     kind = "nonfinite"
-    explains = ("vanishing", "dead", "saturated")
 
     growth: float = 10.0
     """Origin: one decade; batches of one run vary by a factor of 2 to 3 (empirical)."""

@@ -52,7 +52,6 @@ class Saturated(Rule):
     """
 
     kind = "saturated"
-    explains = ("vanishing", "exploding")
 
     share: float = FLAT_SHARE
     """Origin: as `record.flow` says; the forecast has the same."""

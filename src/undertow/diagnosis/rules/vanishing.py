@@ -55,7 +55,6 @@ class Vanishing(Rule):
     """
 
     kind = "vanishing"
-    explains = ("dead", "saturated")
 
     threshold: float = VANISHED
     """Origin: as `record.flow` says; the forecast has the same."""
