@@ -1,124 +1,148 @@
-"""`undertow check --unchanged train.py`: proves on the user's own program that watching changes nothing of it."""
+"""`undertow check train.py:make`: a model before an expensive job, for people and for CI."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
+import inspect
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
+from typer.core import TyperCommand
 
-from undertow.cli.main import FINDINGS, FINE, PROGRAM_FAILED, WRONG_USE
+from undertow.cli.main import FINDINGS, FINE, PROGRAM_FAILED, asks_unchanged
 from undertow.cli.options import Debug, Lang, command_app
-from undertow.cli.run import PASSING_ON, Module, Words, parsed_budget
-from undertow.foundation import InputError, say
+from undertow.cli.run import PASSING_ON, Module, parsed_budget
+from undertow.cli.target import Target, given
+from undertow.foundation import InputError, UndertowError, say
+from undertow.foundation.outputs import writable
+from undertow.foundation.settings import settings
 
 app = command_app()
-
-Steps = Annotated[int, typer.Option("--steps", metavar="N", help=say("cli.check.steps"))]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one run left behind."""
-
-    status: int
-    steps: list[tuple[int, dict[str, str], str]]
-    buffers: list[tuple[str, str]]
-    output: str
-    errors: str
-    measured: int
-    """Steps that were measured whole."""
+EXAMPLE = "undertow check train.py:make"
+STEPS, UNCHANGED_STEPS = 20, 100
 
 
-@app.command(help=say("cli.check.short"), context_settings=PASSING_ON)
+class Format(StrEnum):
+    text = "text"
+    markdown = "markdown"
+    html = "html"
+    json = "json"
+    sarif = "sarif"
+    junit = "junit"
+    github = "github"
+
+
+class FailOn(StrEnum):
+    warning = "warning"
+    critical = "critical"
+    never = "never"
+
+
+class Check(TyperCommand):
+    """With --unchanged all that follows the program is the program's own; else options may follow the target."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = not asks_unchanged(args)
+        return super().parse_args(ctx, args)
+
+
+# `Optional`, not `| None`: typer reads these annotations when it runs.
+# ruff: noqa: UP045
+Words = Annotated[list[str], typer.Argument(metavar="FILE.py:NAME | PROGRAM [ARGUMENTS]...", help=say("check.words"))]
+Steps = Annotated[Optional[int], typer.Option("--steps", metavar="N", help=say("cli.check.steps"))]
+Shape = Annotated[Optional[str], typer.Option("--input", metavar="SHAPE", help=say("cli.forecast.input"))]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help=say("check.seed"))]
+Ignore = Annotated[Optional[list[str]], typer.Option("--ignore", metavar="KIND:PLACE", help=say("check.ignoring"))]
+Fails = Annotated[FailOn, typer.Option("--fail-on", help=say("check.fail_on"))]
+To = Annotated[Optional[Path], typer.Option("-o", "--output", metavar="FILE", help=say("cli.options.output"))]
+As = Annotated[Optional[Format], typer.Option("--format", help=say("check.format"))]
+
+
+@app.command(help=say("cli.check.short"), cls=Check, context_settings=PASSING_ON)
 def check(
     program: Words,
     unchanged: Annotated[bool, typer.Option("--unchanged", help=say("cli.check.unchanged"))] = False,
     module: Module = False,
     budget: Annotated[str, typer.Option("--budget", metavar="SHARE|all", help=say("cli.run.budget"))] = "all",
-    steps: Steps = 100,
+    steps: Steps = None,
+    shape: Shape = None,
+    seed: Seed = 0,
+    ignore: Ignore = None,
+    fail_on: Fails = FailOn.warning,
+    output: To = None,
+    kind: As = None,
     lang: Lang = None,
     debug: Debug = False,
 ) -> None:
-    if not unchanged:
-        raise InputError("check without what to check", "--unchanged", f"undertow check --unchanged {program[0]}")
-    if steps < 0:
-        raise InputError(f"--steps {steps}", "a number of steps, 0 for all of them", "--steps 100")
-    asked = {"program": program, "module": module, "steps": steps or None, "budget": parsed_budget(budget)}
-    raise typer.Exit(_check(asked, program[0]))
+    if unchanged:
+        from undertow.cli.unchanged import compared
+
+        wanted = UNCHANGED_STEPS if steps is None else steps
+        if wanted < 0:
+            raise InputError(f"--steps {steps}", "a number of steps, 0 for all of them", "--steps 100")
+        asked = {"program": program, "module": module, "steps": wanted or None, "budget": parsed_budget(budget)}
+        raise typer.Exit(compared(asked, program[0]))
+    if len(program) > 1:
+        raise InputError(f"more than one target, {' '.join(program)!r}", "one FILE.py:NAME", EXAMPLE)
+    bare = f"undertow check {program[0]}:make, or undertow check --unchanged {program[0]}"
+    target = Target.parse(program[0], EXAMPLE if ":" in program[0] else bare)
+    accepted = (*settings(Path(target.file).parent).ignore, *(ignore or ()))
+    form = _format(output, kind)
+    try:
+        found = target.load()
+        training = given(found, shape, seed)
+    except UndertowError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(f"{say('cli.error')}: {target.file}: {type(error).__name__}: {error}", err=True)
+        raise typer.Exit(PROGRAM_FAILED) from error
+    from undertow.cures.inspection import inspect as inspected
+
+    seen = inspected(training, steps=STEPS if steps is None else steps, seed=seed, ignore=accepted)
+    _write(seen, program[0], target.file, _line(found), form, output)
+    fails = {"critical"} if fail_on == "critical" else {"critical", "warning"} if fail_on == "warning" else set()
+    raise typer.Exit(FINDINGS if any(f.severity in fails for f in seen.findings) else FINE)
 
 
-def _check(asked: dict[str, Any], name: str) -> int:
-    first = _run(asked, watched=False)
-    if first.status != FINE:
-        _say("failed", program=name, status=first.status, last=_last_line(first.errors))
-        return PROGRAM_FAILED
-    if not first.steps:
-        _say("no_steps", program=name)
-        return WRONG_USE
-    count = sum(len(names) for names in {number: hashes for number, hashes, _ in first.steps}.values())
-    _say("plain", program=name, steps=len(first.steps), parameters=count)
-    second = _run(asked, watched=False)
-    again = difference(first, second)
-    if again:
-        _say("unrepeatable", program=name, difference=again)
-        return PROGRAM_FAILED
-    _say("repeatable")
-    watched = _run(asked, watched=True)
-    found = difference(first, watched)
-    if not found and first.output == second.output != watched.output:
-        found = say("check.output")
-    if found:
-        _say("changed", difference=found)
-        typer.echo(watched.errors, err=True)
-        return FINDINGS
-    _say("unchanged", program=name, steps=len(first.steps), measured=watched.measured)
-    return FINE
+def _format(output: Path | None, kind: Format | None) -> Format | None:
+    """None for the terminal, as wide and as colourful as it is."""
+    from undertow.report.write import format_of
+
+    if output is not None:
+        writable(output)
+        return kind or Format(format_of(output))
+    return kind
 
 
-def _run(asked: dict[str, Any], watched: bool) -> Ran:
-    environment = {"PYTHONHASHSEED": "0", **os.environ}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "fingerprint.json"
-        given = json.dumps({**asked, "watched": watched, "file": str(file)})
-        done = subprocess.run(
-            [sys.executable, "-m", "undertow.cli.fingerprint", given], capture_output=True, text=True, env=environment
-        )
-        found = (
-            json.loads(file.read_text(encoding="utf-8"))
-            if file.exists()
-            else {"steps": [], "buffers": [], "measured": 0}
-        )
-    return Ran(status=done.returncode, output=done.stdout, errors=done.stderr, **found)
+def _line(found: Any) -> int:
+    """Where the target is defined; 1 for what is no function or class."""
+    try:
+        return inspect.getsourcelines(found)[1] or 1
+    except (TypeError, OSError):
+        return 1
 
 
-def difference(a: Ran, b: Ran) -> str:
-    """Where two runs differ first, in a sentence; empty where they are the same bit for bit."""
-    for i, (one, other) in enumerate(zip(a.steps, b.steps, strict=False)):
-        names = [n for n in one[1] if one[1][n] != other[1].get(n)]
-        if names:
-            return say("check.weights", step=i, name=names[0], more=len(names) - 1, of=len(one[1]))
-        if one[2] != other[2]:
-            return say("check.random", step=i)
-    if len(a.steps) != len(b.steps):
-        return say("check.counts", first=len(a.steps), second=len(b.steps))
-    if a.status != b.status:
-        return say("check.status", first=a.status, second=b.status)
-    for (name, one), (_, other) in zip(a.buffers, b.buffers, strict=False):
-        if one != other:
-            return say("check.buffers", name=name)
-    return ""
+def _write(seen: Any, name: str, file: str, line: int, kind: Format | None, output: Path | None) -> None:
+    from undertow.report.ci import FORMATS, Checked, rendered
+    from undertow.report.inspection import inspection_data, inspection_document
+    from undertow.report.structured import as_json
+    from undertow.report.terminal import print_document
+    from undertow.report.write import RENDERERS
 
-
-def _say(key: str, **values: Any) -> None:
-    typer.echo(say(f"check.{key}", **values))
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1]
+    if kind is None:
+        print_document(inspection_document(seen, name))
+        return
+    if kind in FORMATS:
+        content = rendered(Checked(name, file, line, seen), kind)
+    elif kind is Format.json:
+        content = as_json(inspection_data(seen, name))
+    else:
+        content = RENDERERS[kind](inspection_document(seen, name, whole=kind is not Format.text))
+    if output is None:
+        typer.echo(content, nl=False)
+    else:
+        output.write_text(content, encoding="utf-8")
+        typer.echo(say("cli.written", path=output))

@@ -9,9 +9,7 @@ from undertow.foundation import UndertowError, current_language, language, say
 
 FINE, FINDINGS, WRONG_USE, PROGRAM_FAILED = 0, 1, 2, 3
 """Exit codes: nothing above a note; findings; wrong use, or a fault of undertow's own; the user's program failed."""
-PASSING_ON = {"run", "check"}
-"""Commands that run a program, whose arguments are its own."""
-VALUED = {"--lang", "--budget", "-o", "--output", "--steps"}
+VALUED = {"--lang", "--budget", "-o", "--output", "--steps", "--stop-on"}
 """Options that may stand before the program and are followed by a value."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -60,9 +58,21 @@ def _ours(given: list[str]) -> list[str]:
             skip = not skip and word in VALUED
         elif command is None:
             command = word
-        elif command in PASSING_ON:
+        elif command == "run" or (command == "check" and asks_unchanged(given[:i])):
             return given[:i]
     return given
+
+
+def asks_unchanged(given: Sequence[str]) -> bool:
+    """Whether `check` is to run a program, whose arguments are then its own."""
+    skip = False
+    for word in given:
+        if word == "--unchanged":
+            return True
+        if not (skip or word.startswith("-") or word == "check"):
+            return False
+        skip = not skip and word in VALUED
+    return False
 
 
 def _language_among(given: list[str]) -> str:

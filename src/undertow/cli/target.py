@@ -27,13 +27,13 @@ class Target:
     name: str
 
     @classmethod
-    def parse(cls, text: str) -> Target:
+    def parse(cls, text: str, example: str = EXAMPLE) -> Target:
         """Raises InputError where the text is not FILE.py:NAME, or there is no such file."""
         file, colon, name = text.rpartition(":")
         if not colon or not file or not name:
-            raise InputError(f"the target {text!r}", "a file and a name in it, FILE.py:NAME", EXAMPLE)
+            raise InputError(f"the target {text!r}", "a file and a name in it, FILE.py:NAME", example)
         if not os.path.isfile(file):
-            raise InputError(f"the file {file!r}, which is not there", "a Python file", EXAMPLE)
+            raise InputError(f"the file {file!r}, which is not there", "a Python file", example)
         return cls(file, name)
 
     def load(self) -> Any:
@@ -66,17 +66,46 @@ def made(found: Any, shape: str | None, seed: int) -> tuple[nn.Module, Any]:
     InputError
         It makes something else, or there is no input.
     """
+    return _pair(_called(found, seed), shape)
+
+
+def given(found: Any, shape: str | None, seed: int) -> Any:
+    """The Training that the target makes for this seed, as it is; else the model and its input.
+
+    Raises
+    ------
+    InputError
+        As `made`.
+    """
+    from undertow.cures import Training
+
+    result = _called(found, seed)
+    return result if isinstance(result, Training) and shape is None else _pair(result, shape)
+
+
+def _called(found: Any, seed: int) -> Any:
     import torch
-    from torch import nn
 
     torch.manual_seed(seed)
-    given = found
-    if is_maker(found):
-        given = found(seed) if "seed" in inspect.signature(found).parameters else found()
-    model, inputs = _unpacked(given)
+    if not is_maker(found):
+        return found
+    return found(seed) if _takes_seed(found) else found()
+
+
+def _takes_seed(maker: Any) -> bool:
+    """`make(seed)`, whatever it calls its only argument without a default."""
+    parameters = inspect.signature(maker).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return "seed" in inspect.signature(maker).parameters or len(needed) == 1
+
+
+def _pair(result: Any, shape: str | None) -> tuple[nn.Module, Any]:
+    from torch import nn
+
+    model, inputs = _unpacked(result)
     if not isinstance(model, nn.Module):
         expected = "a model, (model, input) or an ut.Training"
-        raise InputError(f"a {type(given).__name__} from the target", expected, "def make_model(): return model, x")
+        raise InputError(f"a {type(result).__name__} from the target", expected, "def make_model(): return model, x")
     if shape is not None:
         return model, drawn(shape)
     if inputs is None:

@@ -70,7 +70,7 @@ def run(
         source, held_out, steps = split(training, steps)
         seed_everything(seed)
         with _observed(training) if diagnose else nullcontext() as watched:
-            reason = _loop(training, in_order(source, steps), losses)
+            reason = loop(training, in_order(source, steps), losses)
         findings = _above_a_note(watched) if watched else None
         metric = _judge(training, held_out)
         reason = reason or ("" if math.isfinite(metric) else say("cures.failed.metric", value=metric))
@@ -81,7 +81,7 @@ def run(
     return Trial(metric if math.isfinite(metric) else math.nan, tuple(losses), reason, findings, perf_counter() - began)
 
 
-def _loop(training: Training, batches: Any, losses: list[float]) -> str:
+def loop(training: Training, batches: Any, losses: list[float]) -> str:
     """Train; the reason where the numbers stopped being finite."""
     model, optimizer, value_of = training.model.train(), training.optimizer, objective(training.loss)
     for batch in batches:

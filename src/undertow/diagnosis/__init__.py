@@ -4,6 +4,7 @@ from undertow.diagnosis.comparison import Compared as Compared
 from undertow.diagnosis.comparison import Comparison as Comparison
 from undertow.diagnosis.comparison import compare as compare
 from undertow.diagnosis.comparison import measured as measured
+from undertow.diagnosis.comparison import one_pass as one_pass
 from undertow.diagnosis.diagnosis import Diagnosis as Diagnosis
 from undertow.diagnosis.judge import judge as judge
 from undertow.diagnosis.rule import RULES as RULES

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.run import examine
 from undertow.foundation import InputError, LossError
 from undertow.record import Ledger
@@ -120,7 +121,18 @@ def measured(model: nn.Module, inputs: Any, seed: int = 0) -> Ledger:
     LossError
         The model's output holds no tensor with a gradient.
     """
-    return examine(model, inputs, _random_loss(seed)).ledger
+    return one_pass(model, inputs, seed).ledger
+
+
+def one_pass(model: nn.Module, inputs: Any, seed: int = 0) -> Diagnosis:
+    """The diagnosis of the pass that `measured` measures.
+
+    Raises
+    ------
+    ModelError, BatchError, LossError
+        As above.
+    """
+    return examine(model, inputs, _random_loss(seed))
 
 
 def _random_loss(seed: int) -> Callable[[nn.Module, Any], Tensor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from undertow.cli.check import Ran, difference
+from undertow.cli.unchanged import Ran, difference
 
 PROGRAM = """
 import sys, time, random, torch
@@ -63,7 +63,7 @@ def test_the_runs_end_after_so_many_steps(tmp_path: Path) -> None:
 
 
 def test_what_to_check_must_be_said(tmp_path: Path) -> None:
-    ran = check(tmp_path, "p.py", "--unchanged")
+    ran = check(tmp_path, "p.py")
     assert ran.returncode == 2
     assert "undertow check --unchanged p.py" in ran.stderr
 
