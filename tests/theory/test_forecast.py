@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from undertow.theory.folding import Folded, folded
 WIDTH = 128
 
 
-def chain(activation: type[nn.Module], depth: int, width: int = WIDTH, std: float | None = None) -> nn.Sequential:
-    torch.manual_seed(0)
+def chain(
+    activation: type[nn.Module], depth: int, width: int = WIDTH, std: float | None = None, seed: int = 0
+) -> nn.Sequential:
+    torch.manual_seed(seed)
     model = nn.Sequential(*[m for _ in range(depth) for m in (nn.Linear(width, width), activation())])
     for layer in model[::2]:
         if std is not None:
@@ -136,8 +139,10 @@ def layers_until_zero(model: nn.Sequential, x: Tensor) -> int:
 )
 def test_gradients_end_at_the_depth_that_a_model_of_twelve_layers_foresees(activation, dtype, depth):
     foreseen = ut.forecast(chain(activation, 12), batch(16)).underflow_depth[dtype]
-    truth = layers_until_zero(chain(activation, depth).to(dtype), batch(16).to(dtype))
-    assert abs(foreseen - truth) <= max(2, 0.03 * truth)
+    models = (chain(activation, depth, seed=seed).to(dtype) for seed in range(5))
+    truth = median(layers_until_zero(model, batch(16).to(dtype)) for model in models)
+    # 4 %: that samples share their scatter, which comes with depth, is not continued from twelve layers
+    assert abs(foreseen - truth) <= max(2, 0.04 * truth)
 
 
 def test_inside_the_model_the_depth_is_counted_not_continued():
@@ -173,6 +178,49 @@ def test_one_rate_serves_so_many_layers_as_the_findings_say():
         for n in (depth - 1, depth)
     ]
     assert kinds == [[], ["vanishing"]]
+
+
+class Branched(nn.Module):
+    """Blocks of two layers, one of them four times as wide, behind a residual sum."""
+
+    def __init__(self, blocks: int = 8, width: int = WIDTH) -> None:
+        super().__init__()
+        self.up = nn.ModuleList(nn.Linear(width, 4 * width) for _ in range(blocks))
+        self.down = nn.ModuleList(nn.Linear(4 * width, width) for _ in range(blocks))
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(torch.relu(up(x)))
+        return self.head(x)
+
+
+@pytest.mark.parametrize("std", [None, 0.1])
+def test_the_change_a_layer_is_not_that_of_every_second_layer(std):
+    torch.manual_seed(0)
+    model = Branched()
+    for layer in model.down if std else ():
+        nn.init.normal_(layer.weight, std=std)
+    forecast = ut.forecast(model, batch())
+    blocks = [layer.rms for layer in forecast._layers[1::2]]
+    across = (blocks[-1] / blocks[0]) ** (1 / (2 * len(blocks) - 2))
+    assert forecast.per_layer == pytest.approx(across, rel=0.05) or forecast.per_layer == 1.0
+
+
+def test_a_change_a_layer_is_told_where_it_makes_the_change_in_all():
+    even = ut.forecast(chain(nn.Tanh, 6), batch())
+    assert "a layer" in str(even).split("\n")[0]
+    assert even.per_layer ** (even.layers - 1) == pytest.approx(even.left, rel=1.0)
+    narrow = nn.Sequential(chain(nn.Tanh, 6, std=1.2), nn.Linear(WIDTH, 2))
+    told = ut.forecast(narrow, batch())
+    site, step = told.largest_step or (None, 0.0)
+    assert site is not None
+    assert site.module == "1"
+    assert step == pytest.approx(told._layers[1].rms / told._layers[0].rms)
+    sentence = str(told).split("\n")[0]
+    assert "a layer" not in sentence
+    assert "1 (linear)" in sentence
+    assert "a layer" not in str(ut.forecast(nn.Linear(5, 5), torch.randn(4, 5))).split("\n")[0]
 
 
 # ---------------------------------------------------------------- findings

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import NormalDist, median
+from statistics import NormalDist
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from undertow.record import Ledger
@@ -105,18 +106,30 @@ def _depth(found: list[Layer], over: Callable[[Layer], float], falls: bool) -> f
 def log_rate(found: list[Layer]) -> float:
     """The change of ln δ from a layer to the one before it, where it is the same in each; else 0.
 
-    A residual network and one at criticality follow a power of the depth, ln δ ∝ ln ℓ, and end nowhere.
+    The median of the slopes between all pairs of layers (Sen 1968, doi:10.1080/01621459.1968.10480934): neither a
+    last layer of another width nor the two layers of a residual branch, which change δ by turns, decide it.  A residual
+    network and one at criticality follow a power of the depth, ln δ ∝ ln ℓ, and end nowhere.
     """
     points = [(layer.number, math.log(layer.rms)) for layer in found if 0 < layer.rms < math.inf]
     if len(points) < 2:
         return 0.0
-    rate = median((b - a) / (j - i) for (i, a), (j, b) in pairwise(points))
+    number, height = np.array(points).T
+    one, other = np.triu_indices(len(points), 1)
+    rate = float(np.median((height[other] - height[one]) / (number[other] - number[one])))
     if len(points) < FEWEST:
         return rate
-    heights = [y for _, y in points]
+    heights = height.tolist()
     from_input = [float(len(found) + 1 - i) for i, _ in points]
     straight = _misfit(from_input, heights)
     return 0.0 if _misfit([math.log(x) for x in from_input], heights) < straight else rate
+
+
+def largest_step(found: list[Layer]) -> tuple[int, float]:
+    """Between which two layers δ changes the most beside its usual change: the place of the later one among `found`,
+    and the factor."""
+    rate = log_rate(found)
+    steps = [(i, b.rms / a.rms) for i, (a, b) in enumerate(pairwise(found)) if a.rms > 0 and b.rms > 0]
+    return max(steps, key=lambda step: abs(math.log(step[1]) - rate), default=(0, math.nan))
 
 
 def _misfit(x: list[float], y: list[float]) -> float:

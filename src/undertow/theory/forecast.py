@@ -137,6 +137,14 @@ class Forecast:
         the depth, as in residual networks and at criticality."""
         return math.exp(depth.log_rate(self._layers))
 
+    @property
+    def largest_step(self) -> tuple[Site, float] | None:
+        """The layer of weights on whose way back to the one before it δ changes the most beside `per_layer`, and by
+        what; None with less than two layers."""
+        place, factor = depth.largest_step(self._layers)
+        weighted = [s.site for s in self.path if s.effect == "weights"]
+        return None if math.isnan(factor) else (weighted[-1 - place], factor)
+
     @cached_property
     def underflow_depth(self) -> dict[torch.dtype, float]:
         """Per format, the first layer of weights from the output whose gradients are all exactly 0, for an output whose

@@ -13,6 +13,8 @@ from undertow.theory.folding import Folded, folded
 if TYPE_CHECKING:
     from undertow.theory.forecast import Forecast, SiteForecast
 
+AGREES = 2.0
+"""A change a layer is told where all layers together come so near to the change in all; ours."""
 COLUMNS = ("site", "forward", "backward", "interval", "factor", "effect")
 
 
@@ -36,10 +38,18 @@ def verdict(forecast: Forecast) -> Iterator[str]:
 
 
 def sound(forecast: Forecast) -> str:
-    if math.isnan(forecast.left):
+    """By how much the gradient changes in all, and a layer where that says the same."""
+    left, each, layers = forecast.left, forecast.per_layer, forecast.layers
+    if math.isnan(left):
         return say("forecast.nothing")
-    key = "sound" if forecast.per_layer != 1.0 else "sound_power"
-    return say(f"forecast.{key}", left=forecast.left, factor=forecast.per_layer)
+    if each == 1.0 and layers > 1:
+        return say("forecast.sound_power", left=left)
+    if layers > 1 and left > 0 and abs(math.log(left) - (layers - 1) * math.log(each)) <= math.log(AGREES):
+        return say("forecast.sound", left=left, factor=each)
+    step = forecast.largest_step
+    if step is None:
+        return say("forecast.sound_few", left=left)
+    return say("forecast.sound_uneven", left=left, step=step[1], site=step[0].label)
 
 
 def cure(finding: Finding) -> str:
