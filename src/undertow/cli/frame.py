@@ -21,6 +21,7 @@ for _name in (
     "forecast",
     "criticality",
     "report",
+    "diff",
     "export",
     "activations",
     "backprop",
