@@ -45,8 +45,14 @@ class Run:
         self.close()
 
     def log(self, loss: float | Tensor) -> None:
-        """Note the loss of a step for the report; optional."""
+        """Note the loss of a step; optional.
+
+        Without it the loss is read where `backward()` is called, in the steps that are read.  From the first call on
+        what is logged counts alone.
+        """
         value = loss.item() if isinstance(loss, Tensor) else float(loss)
+        if self._observer.notes_loss:
+            self._observer.notes_loss, self.recording.losses = False, []
         self.recording.add(LossReading(self._observer.step, value))
 
     def close(self) -> None:

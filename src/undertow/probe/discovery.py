@@ -152,7 +152,6 @@ class Discovery:
         if name in taken:
             name = f"{name} ({sum(n.partition(' (')[0] == name for n in taken) + 1})"
         observer = Observer(module, None, self._budget, name=name)
-        observer.notes_loss = True
         self._found(observer)
         self._observers.append(observer)
         for o in self._observers:

@@ -70,8 +70,8 @@ class Observer:
         self.recording = Recording(name=name, sinks=list(sinks), tied=tied(model))
         self.budget = Budget(budget)
         self.failure: Exception | None = None
-        self.notes_loss = False
-        """Whether the loss of each backward pass is noted, where nobody logs it."""
+        self.notes_loss = True
+        """Whether the loss of each backward pass that is seen is noted: until somebody logs it."""
         self.inventory = Inventory(model)
         self.learnt = -1
         """The step whose parameters were looked at last."""
@@ -269,7 +269,7 @@ class Observer:
     def finished(self, now: Iteration, optimizers: list[Optimizer | None]) -> None:
         """An iteration is over."""
         self._clock.settle()
-        if now.losses:
+        if now.losses and self.notes_loss:
             self.defer(now.number, lambda: self.recording.add(now.loss))
         if (deep := now.deep) is None:
             return
