@@ -26,6 +26,7 @@ from undertow.probe.stepping.loss import running_loss
 from undertow.probe.stepping.received import Iteration
 from undertow.probe.stepping.states import States, tied, unseen
 from undertow.probe.tracing.tap import ForwardTap
+from undertow.probe.wiring.looks import Looks
 from undertow.record import NotObserved, Recording, Sink, Stage, StepReading
 from undertow.record.thinning import Turns
 
@@ -78,6 +79,7 @@ class Observer:
         self._alarms, self._turns = 0, Turns()
         self._deferred: deque[tuple[int, Callable[[], None]]] = deque()
         self._states = States(self.recording)
+        self._looks = Looks(model)
         self._ranks = Ranks(model, self.recording, budget is None, self._guard)
         self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
         self._shadow = Shadow(model, self._wanted, self._guard, self.recording.add)
@@ -224,6 +226,8 @@ class Observer:
         if self.notes_loss:
             found = running_loss()
             now.losses += [found.detach()] if found is not None and (found.is_cpu or now.deep) else []
+        if now.deep is not None and self._looks.wanted(now.number):
+            self._looks.heard(running_loss())
         if self._shadow.unsure:
             self._shadow.look()
         if now.deep is not None:
@@ -242,6 +246,9 @@ class Observer:
             now.eager = now.eager or bool(replayed)
             now.deep.add(replayed)
             now.deep.before_step(self.inventory.samples)
+            if now.passes and self._looks.wanted(now.number):
+                optimizers = (*self._loop.optimizers, self._loop.stepping)
+                self.recording.add(self._looks.look(now.number, self._tap.take_cuts(), optimizers))
 
     def rest(self, optimizer: Optimizer) -> None:
         """Leaves steps alone until one is wanted."""

@@ -21,6 +21,7 @@ from undertow.probe.tracing.tap import ForwardTap
 from undertow.probe.tracing.trace import Guard
 from undertow.probe.unrolled.attention import Explicit
 from undertow.probe.unrolled.unroll import Unrolled
+from undertow.probe.wiring.looks import Looks
 from undertow.record import LossReading, ParameterReading, Reading, Recording, Snapshot, StepReading
 
 
@@ -55,7 +56,10 @@ def _measured(model: nn.Module, batch: Any, value_of: Objective, explicit: Expli
         with torch.enable_grad():
             value = value_of(model, batch)
         value.backward()
+        looks = Looks(model)
+        looks.heard(value)
         recording = _recording(model, tap.take(), value)
+        recording.add(looks.look(0, tap.take_cuts()))
         if not (math.isfinite(recording.steps[0].gradient_norm) and math.isfinite(recording.losses[0].value)):
             recording.add(witness.find(0))
         return recording

@@ -19,3 +19,8 @@ from undertow.record.site import Site as Site
 from undertow.record.spread import RankReading as RankReading
 from undertow.record.spread import Spread as Spread
 from undertow.record.state import ParameterState as ParameterState
+from undertow.record.wiring import Cut as Cut
+from undertow.record.wiring import Term as Term
+from undertow.record.wiring import Twins as Twins
+from undertow.record.wiring import Unreached as Unreached
+from undertow.record.wiring import Wiring as Wiring

@@ -14,6 +14,7 @@ from undertow.record.reading import AttentionReading, Reading
 from undertow.record.spread import RankReading
 from undertow.record.state import ParameterState
 from undertow.record.thinning import MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
+from undertow.record.wiring import Wiring
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,8 @@ class Recording:
     """What became of each parameter so far, by its name."""
     name: str = "model"
     """Of the observed model, where a run has several."""
+    wiring: Wiring | None = None
+    """What the first measured steps show of how it hangs together; None where no traced pass came to a step."""
     thinned_steps: int = 0
     """Steps whose readings in `steps` were all let go."""
     thinned_marks: Mapping[str, int] = field(default_factory=dict)
@@ -208,6 +211,8 @@ class Recording:
             case Origin():
                 self.origin = self.origin or event
                 self._turns.note(event.step)
+            case Wiring():
+                self.wiring = event
             case ParameterState():
                 self.parameters[event.name] = event
             case NotObserved():
@@ -273,4 +278,4 @@ def _steps(readings: Iterable[StepReading], mark: str = "") -> int:
     return len({r.step for r in readings if not mark or getattr(r, mark)})
 
 
-Event = StepReading | Snapshot | LossReading | Origin | NotObserved | ParameterState
+Event = StepReading | Snapshot | LossReading | Origin | NotObserved | ParameterState | Wiring

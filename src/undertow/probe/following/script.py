@@ -80,7 +80,7 @@ class Script:
             return function(*args, **kwargs)
         noted = self.guard(self._note)(function, args, kwargs)
         before = self._last
-        output = _passed_on(function, args, kwargs)
+        output = passed_on(function, args, kwargs)
         if noted is not None and self._last is not before:
             self.guard(self._recorded)(*noted)
         return output
@@ -136,7 +136,7 @@ def _edge(tensor: Tensor) -> Edge:
     return Edge(tensor.grad_fn, tensor.output_nr)
 
 
-def _passed_on(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def passed_on(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Runs a call so that the trace, another mode, sees it: a function in Python has to be asked to."""
     if function is applied:
         return handle_torch_function(applied, args[:1], *args, **kwargs)

@@ -16,12 +16,16 @@ from undertow.probe.following.script import Script
 from undertow.probe.tracing.account import Account
 from undertow.probe.tracing.slopes import Slopes
 from undertow.probe.tracing.trace import Guard, Trace
+from undertow.probe.wiring.cuts import Cuts
 from undertow.record import NotObserved
 
 TURNED = NotObserved(
     "steps with another forward pass",
     "a pass that makes other calls than those before it is left unmeasured; the next passes are measured",
 )
+
+LISTENED_TO = 10
+"""So many traced passes tell what leaves the graph in them: those of the first steps, two a step.  Ours."""
 
 
 class ForwardTap:
@@ -40,6 +44,8 @@ class ForwardTap:
         """
         self.model, self.wanted, self._guard, self.settled = model, wanted, guard, settled
         self.accounts: list[Account | Returning] = []
+        self._cuts: list[Cuts] = []
+        self._cuts_left = LISTENED_TO
         self._slopes, self._plans = Slopes(), Plans()
         self._open: tuple[Trace | Replay, Script | None, ExitStack] | None = None
         self._turned = False
@@ -56,6 +62,7 @@ class ForwardTap:
     def begin_step(self) -> None:
         """The passes that come belong to another step of training than those before."""
         self._plans.begin_step()
+        self._cuts.clear()
 
     def disarm(self) -> None:
         """Takes them off; the model is as it was."""
@@ -82,6 +89,10 @@ class ForwardTap:
         stack.enter_context(trace.watching())
         if script is not None:
             stack.enter_context(script.watching())
+        if self._cuts_left:
+            self._cuts_left -= 1
+            self._cuts.append(Cuts(trace, self._guard))
+            stack.enter_context(self._cuts[-1].watching())
         self._open = trace, script, stack
 
     def _after(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
@@ -109,6 +120,11 @@ class ForwardTap:
             return None
         opened[2].close()
         return opened[:2]
+
+    def take_cuts(self) -> list[Cuts]:
+        """What left the graph in the traced passes of this step, handed over; only the first passes tell it."""
+        cuts, self._cuts = self._cuts, []
+        return cuts
 
     def take(self) -> list[Account | Returning]:
         """The accounts so far, handed over."""

@@ -132,6 +132,16 @@ class Trace:
                 self._record(site, output, self._slope(frame.opaque, args[0]))
 
     @property
+    def path(self) -> str:
+        """Of the module under way."""
+        return self._stack[-1].path if self._stack else ""
+
+    @property
+    def training(self) -> bool:
+        """Whether the module under way is in training mode."""
+        return (self._stack[-1].module if self._stack else self.model).training
+
+    @property
     def samples(self) -> int:
         return self.given.samples
 

@@ -1,0 +1,1 @@
+"""How model, loss and optimizer hang together, seen once in the first measured steps."""

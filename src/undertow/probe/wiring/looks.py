@@ -1,0 +1,55 @@
+"""The first measured steps, looked at for what is connected with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from undertow.probe.stepping.budget import FIRST
+from undertow.probe.stepping.clock import parameters
+from undertow.probe.wiring.cuts import Cuts
+from undertow.probe.wiring.terms import terms
+from undertow.probe.wiring.twins import Alikes
+from undertow.record import Term, Unreached, Wiring
+from undertow.record.names import named_parameters
+
+
+class Looks:
+    """One a measured step, of the first ones: after the backward pass, before the optimizer changes anything."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._alikes = model, Alikes(model)
+        self._unreached: dict[str, Unreached] = {}
+        self._terms: tuple[Term, ...] = ()
+        self._next = 0
+
+    def wanted(self, step: int) -> bool:
+        return self._next <= step < FIRST
+
+    def heard(self, loss: Tensor | None) -> None:
+        """The loss of a backward pass that has just run, None where it can't be seen; the first one is told of."""
+        if loss is not None and not self._terms:
+            self._terms = terms(loss)
+
+    def look(self, step: int, passes: Sequence[Cuts], optimizers: Iterable[Optimizer | None] = ()) -> Wiring:
+        """What this step shows, with what is left of the steps before it."""
+        self._next = step + 1
+        named = [(name, p) for name, p in named_parameters(self._model) if p.requires_grad and not is_lazy(p)]
+        without = [p for _, p in named if p.grad is None]
+        found = [u for seen in passes for u in seen.unreached(without)]
+        still = {name for name, p in named if p.grad is None}
+        merged = self._unreached | {u.parameter: u for u in found if u.cut or u.parameter not in self._unreached}
+        self._unreached = {name: u for name, u in merged.items() if name in still}
+        twins = self._alikes.look() if len(without) < len(named) else ()
+        return Wiring(step, tuple(self._unreached.values()), self._terms, twins, _replaced(named, optimizers))
+
+
+def _replaced(named: Sequence[tuple[str, Tensor]], optimizers: Iterable[Optimizer | None]) -> tuple[str, ...]:
+    """Parameters with a gradient that no optimizer holds, while one holds a tensor like it that nothing reaches."""
+    held = {id(p): p for o in optimizers if o is not None for p in parameters(o)}
+    ours = {id(p) for _, p in named}
+    stale = [p.shape for i, p in held.items() if i not in ours and p.grad is None]
+    return tuple(n for n, p in named if stale and id(p) not in held and p.grad is not None and p.shape in stale)
