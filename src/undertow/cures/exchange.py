@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
+from undertow.cures.cure import Cure
 from undertow.cures.training import Training
 from undertow.foundation import say
 
 ADAPTIVE = {"Adam", "AdamW", "RMSprop", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta", "Adafactor", "SparseAdam"}
 """Optimizers of torch that divide each step by the gradient's own size already."""
+
+
+class Exchange(Cure):
+    """Another optimizer over the same parameter groups: a subclass has a field `lr` and names its `optimizer`."""
+
+    optimizer: ClassVar[type[torch.optim.Optimizer]]
+    lr: float
+    decay: float = 0
+    """Weight decay of the groups that have none."""
+
+    def applies(self, training: Training) -> str | None:
+        return exchange_refused(training)
+
+    def change(self, training: Training) -> None:
+        exchange_optimizer(training, self.optimizer, self.lr, self.decay)
+
+    def patch(self, training: Training) -> str:
+        return exchange_patch(training, f"torch.optim.{self.optimizer.__name__}", self.lr, self.decay)
 
 
 def exchange_refused(training: Training) -> str | None:
@@ -18,26 +39,26 @@ def exchange_refused(training: Training) -> str | None:
     return None
 
 
-def exchange_optimizer(training: Training, kind: type[torch.optim.Optimizer], lr: float) -> None:
+def exchange_optimizer(training: Training, kind: type[torch.optim.Optimizer], lr: float, decay: float = 0) -> None:
     """The new optimizer over the same groups: each keeps its weight decay and its learning rate relative to the first.
 
     Momentum and the like are not carried over: they mean something else, or nothing, in the new one.
     """
     groups = [
-        {"params": group["params"], "lr": lr * scale, "weight_decay": group.get("weight_decay", 0)}
+        {"params": group["params"], "lr": lr * scale, "weight_decay": group.get("weight_decay", 0) or decay}
         for group, scale in zip(training.optimizer.param_groups, _relative_rates(training), strict=True)
     ]
     training.optimizer = kind(groups, lr=lr)  # pyright: ignore[reportCallIssue]
 
 
-def exchange_patch(training: Training, kind: str, lr: float) -> str:
+def exchange_patch(training: Training, kind: str, lr: float, decay: float = 0) -> str:
     """The line that makes the new optimizer; over several groups, the list of them."""
     groups, scales = training.optimizer.param_groups, _relative_rates(training)
-    decays = [group.get("weight_decay", 0) for group in groups]
+    decays = [group.get("weight_decay", 0) or decay for group in groups]
     whole = {id(p) for p in groups[0]["params"]} == {id(p) for p in training.model.parameters()}
     if len(groups) == 1 and whole:
-        decay = f", weight_decay={decays[0]!r}" if decays[0] else ""
-        return f"import torch\n\noptimizer = {kind}(model.parameters(), lr={lr!r}{decay})\n"
+        decays_by = f", weight_decay={decays[0]!r}" if decays[0] else ""
+        return f"import torch\n\noptimizer = {kind}(model.parameters(), lr={lr!r}{decays_by})\n"
     settings = [
         f'    {{"params": optimizer.param_groups[{i}]["params"], "lr": {lr * scale!r}, "weight_decay": {decay!r}}},'
         for i, (scale, decay) in enumerate(zip(scales, decays, strict=True))

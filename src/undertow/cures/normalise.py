@@ -1,13 +1,15 @@
-"""Batch normalisation put in front of activations, whatever container holds these."""
+"""A normalisation put in front of activations, whatever container holds these."""
 
 from __future__ import annotations
 
 from pprint import pformat
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from undertow.cures.cure import Cure
 from undertow.cures.survey import Call, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
@@ -18,7 +20,25 @@ Norms = dict[str, tuple[type[nn.Module], int]]
 """By the path of the activation: the kind of normalisation and the number of its features."""
 
 
-def planned_norms(training: Training) -> tuple[Norms, str]:
+class Normalise(Cure):
+    """A normalisation in front of every hidden activation; a subclass may name another `norm` than BatchNorm."""
+
+    changes_network = True
+    norm: ClassVar[type[nn.Module] | None] = None
+    """One over the last dimension, the features; None is BatchNorm of as many dimensions as the tensor has."""
+
+    def applies(self, training: Training) -> str | None:
+        plan, reason = planned_norms(training, self.norm)
+        return None if plan else reason
+
+    def change(self, training: Training) -> None:
+        insert_norms(training, self.norm)
+
+    def patch(self, training: Training) -> str:
+        return norm_patch(training, self.norm)
+
+
+def planned_norms(training: Training, norm: type[nn.Module] | None) -> tuple[Norms, str]:
     """The normalisations to put in, and why there is none where there is none."""
     found = survey(training)
     hidden = found.hidden()
@@ -27,11 +47,21 @@ def planned_norms(training: Training) -> tuple[Norms, str]:
     reasons: set[str] = set()
     plan: Norms = {}
     for name, call in hidden.items():
-        if reason := _refused(call, found.times(name)):
+        reason = _refused(call, found.times(name)) if norm is None else _refused_last(call)
+        if reason:
             reasons.add(reason)
         else:
-            plan[name] = (BY_DIMENSIONS[len(call.shape)], call.shape[1])
+            plan[name] = (BY_DIMENSIONS[len(call.shape)], call.shape[1]) if norm is None else (norm, call.shape[-1])
     return plan, "; ".join(sorted(reasons))
+
+
+def _refused_last(call: Call) -> str | None:
+    """A normalisation over the last dimension needs it to be the features': not after a convolution."""
+    if call.producer and issubclass(call.producer, NORMS):
+        return say("cures.refused.normalised")
+    if len(call.shape) > 2 and (call.producer is None or not issubclass(call.producer, nn.Linear)):
+        return say("cures.refused.features_last", module=call.module, shape=call.shape)
+    return None
 
 
 def _refused(call: Call, times: int) -> str | None:
@@ -49,23 +79,18 @@ def _refused(call: Call, times: int) -> str | None:
     return None
 
 
-def norm_refused(training: Training) -> str | None:
-    plan, reason = planned_norms(training)
-    return None if plan else reason
-
-
-def insert_norms(training: Training) -> None:
-    """Wrap each activation: Sequential(BatchNorm, activation) takes its place, so that any container fits."""
+def insert_norms(training: Training, norm: type[nn.Module] | None) -> None:
+    """Wrap each activation: Sequential(norm, activation) takes its place, so that any container fits."""
     like = next(training.model.parameters())
-    for name, (kind, features) in planned_norms(training)[0].items():
+    for name, (kind, features) in planned_norms(training, norm)[0].items():
         old = training.model.get_submodule(name)
-        norm = kind(features).to(like).train(old.training)
-        training.model.set_submodule(name, nn.Sequential(norm, old))
+        new = kind(features).to(like).train(old.training)
+        training.model.set_submodule(name, nn.Sequential(new, old))
 
 
-def norm_patch(training: Training) -> str:
+def norm_patch(training: Training, norm: type[nn.Module] | None) -> str:
     """The lines that put the normalisations in."""
-    plan, _ = planned_norms(training)
+    plan, _ = planned_norms(training, norm)
     like = next(training.model.parameters())
     placed = ".to(next(model.parameters()))" if (like.device.type, like.dtype) != ("cpu", torch.float32) else ""
     lines = ["from torch import nn", "", f"# {say('cures.patch.norm')}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pprint import pformat
 
@@ -9,12 +10,32 @@ from torch import nn
 
 from undertow.activations import Activation, recognise
 from undertow.activations.recognition import substitute
+from undertow.cures.cure import Cure
 from undertow.cures.survey import Survey, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
 from undertow.theory import match_
 
 Layer = Callable[[], nn.Module]
+
+
+class Swap(Cure):
+    """Another activation in place of every hidden one, with weights drawn for it: a subclass names its `layer`."""
+
+    changes_network = True
+
+    @abstractmethod
+    def layer(self) -> nn.Module:
+        """A new one, as `torch.nn` has it."""
+
+    def applies(self, training: Training) -> str | None:
+        return swap_refused(training, self.layer)
+
+    def change(self, training: Training) -> None:
+        swap_activations(training, self.layer)
+
+    def patch(self, training: Training) -> str:
+        return swap_patch(training, self.layer)
 
 
 def replaceable(found: Survey, new: Activation) -> list[str]:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.exchange import exchange_optimizer, exchange_patch, exchange_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.exchange import Exchange
 from undertow.foundation import Reference
 
 
 @CURES.register("adam")
 @dataclass(frozen=True)
-class Adam(Cure):
+class Adam(Exchange):
     """θ ← θ − lr · m̂ / (√v̂ + ε), with running means m̂ of the gradient and v̂ of its square.
 
     When: the gradients of the layers differ by orders of magnitude, but none is lost to the number format.
@@ -28,13 +27,5 @@ class Adam(Cure):
     name = "adam"
     reference = Reference("Kingma and Ba", 2014, "Adam: a method for stochastic optimization", "1412.6980")
     treats = ("vanishing", "exploding", "too_small_lr", "unstable_lr")
+    optimizer = torch.optim.Adam
     lr: float = 1e-3
-
-    def applies(self, training: Training) -> str | None:
-        return exchange_refused(training)
-
-    def change(self, training: Training) -> None:
-        exchange_optimizer(training, torch.optim.Adam, self.lr)
-
-    def patch(self, training: Training) -> str:
-        return exchange_patch(training, "torch.optim.Adam", self.lr)

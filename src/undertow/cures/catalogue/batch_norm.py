@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.normalise import insert_norms, norm_patch, norm_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.normalise import Normalise
 from undertow.foundation import Reference
 
 
 @CURES.register("batch_norm", "bn")
 @dataclass(frozen=True)
-class BatchNorm(Cure):
+class BatchNorm(Normalise):
     """y = γ · (x − mean) / √(var + ε) + β over the batch, in front of every hidden activation.
 
     When: the inputs of activations drift into their flat parts, or the size of the forward signal does with depth.
@@ -26,13 +25,3 @@ class BatchNorm(Cure):
     name = "batch_norm"
     reference = Reference("Ioffe and Szegedy", 2015, "Batch normalization", "1502.03167")
     treats = ("vanishing", "exploding", "saturated", "dead")
-    changes_network = True
-
-    def applies(self, training: Training) -> str | None:
-        return norm_refused(training)
-
-    def change(self, training: Training) -> None:
-        insert_norms(training)
-
-    def patch(self, training: Training) -> str:
-        return norm_patch(training)

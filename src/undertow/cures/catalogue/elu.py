@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from torch import nn
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery import swap_activations, swap_patch, swap_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.surgery import Swap
 from undertow.foundation import Reference
 
 
 @CURES.register("elu")
 @dataclass(frozen=True)
-class ELU(Cure):
+class ELU(Swap):
     """f(x) = x for x > 0, alpha·(eˣ − 1) below, in place of every hidden activation, with weights drawn for it.
 
     When: activation derivatives take the gradient, or units are dead under ReLU.
@@ -33,14 +31,7 @@ class ELU(Cure):
         "1511.07289",
     )
     treats = ("vanishing", "saturated", "dead")
-    changes_network = True
     alpha: float = 1.0
 
-    def applies(self, training: Training) -> str | None:
-        return swap_refused(training, partial(nn.ELU, self.alpha))
-
-    def change(self, training: Training) -> None:
-        swap_activations(training, partial(nn.ELU, self.alpha))
-
-    def patch(self, training: Training) -> str:
-        return swap_patch(training, partial(nn.ELU, self.alpha))
+    def layer(self) -> nn.Module:
+        return nn.ELU(self.alpha)

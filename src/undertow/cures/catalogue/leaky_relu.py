@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from torch import nn
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery import swap_activations, swap_patch, swap_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.surgery import Swap
 from undertow.foundation import Reference
 
 
 @CURES.register("leaky_relu")
 @dataclass(frozen=True)
-class LeakyReLU(Cure):
+class LeakyReLU(Swap):
     """f(x) = x for x ≥ 0, slope·x below, in place of every hidden activation, with weights drawn for it.
 
     When: units are dead under ReLU, or activation derivatives take the gradient.
@@ -31,14 +29,7 @@ class LeakyReLU(Cure):
         "Maas, Hannun and Ng", 2013, "Rectifier nonlinearities improve neural network acoustic models"
     )
     treats = ("vanishing", "saturated", "dead")
-    changes_network = True
     slope: float = 0.01
 
-    def applies(self, training: Training) -> str | None:
-        return swap_refused(training, partial(nn.LeakyReLU, self.slope))
-
-    def change(self, training: Training) -> None:
-        swap_activations(training, partial(nn.LeakyReLU, self.slope))
-
-    def patch(self, training: Training) -> str:
-        return swap_patch(training, partial(nn.LeakyReLU, self.slope))
+    def layer(self) -> nn.Module:
+        return nn.LeakyReLU(self.slope)

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery import swap_activations, swap_patch, swap_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.surgery import Swap
 from undertow.foundation import Reference
 
 
 @CURES.register("relu")
 @dataclass(frozen=True)
-class ReLU(Cure):
+class ReLU(Swap):
     """f(x) = max(0, x) in place of every hidden activation, with weights drawn for it (gain √2).
 
     When: the ledger charges the loss of gradient to activation derivatives, as in deep sigmoid and tanh networks.
@@ -29,13 +28,6 @@ class ReLU(Cure):
     name = "relu"
     reference = Reference("Glorot, Bordes and Bengio", 2011, "Deep sparse rectifier neural networks")
     treats = ("vanishing", "saturated")
-    changes_network = True
 
-    def applies(self, training: Training) -> str | None:
-        return swap_refused(training, nn.ReLU)
-
-    def change(self, training: Training) -> None:
-        swap_activations(training, nn.ReLU)
-
-    def patch(self, training: Training) -> str:
-        return swap_patch(training, nn.ReLU)
+    def layer(self) -> nn.Module:
+        return nn.ReLU()

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.exchange import exchange_optimizer, exchange_patch, exchange_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.exchange import Exchange
 from undertow.foundation import Reference
 
 
 @CURES.register("rmsprop")
 @dataclass(frozen=True)
-class RMSprop(Cure):
+class RMSprop(Exchange):
     """θ ← θ − lr · g / (√v + ε), with a running mean v of the squared gradient.
 
     When: the gradients explode, or differ by orders of magnitude between layers.
@@ -32,13 +31,5 @@ class RMSprop(Cure):
         "Lecture 6.5, RMSprop: divide the gradient by a running average of its recent magnitude",
     )
     treats = ("vanishing", "exploding", "too_small_lr", "unstable_lr")
+    optimizer = torch.optim.RMSprop
     lr: float = 1e-3
-
-    def applies(self, training: Training) -> str | None:
-        return exchange_refused(training)
-
-    def change(self, training: Training) -> None:
-        exchange_optimizer(training, torch.optim.RMSprop, self.lr)
-
-    def patch(self, training: Training) -> str:
-        return exchange_patch(training, "torch.optim.RMSprop", self.lr)

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery import swap_activations, swap_patch, swap_refused
-from undertow.cures.training import Training
+from undertow.cures.cure import CURES
+from undertow.cures.surgery import Swap
 from undertow.foundation import Reference
 
 
 @CURES.register("swish", "silu")
 @dataclass(frozen=True)
-class Swish(Cure):
+class Swish(Swap):
     """f(x) = x·σ(x) in place of every hidden activation, with weights drawn for it.
 
     When: activation derivatives take the gradient, or units are dead under ReLU.
@@ -28,13 +27,6 @@ class Swish(Cure):
     name = "swish"
     reference = Reference("Ramachandran, Zoph and Le", 2017, "Searching for activation functions", "1710.05941")
     treats = ("vanishing", "saturated", "dead")
-    changes_network = True
 
-    def applies(self, training: Training) -> str | None:
-        return swap_refused(training, nn.SiLU)
-
-    def change(self, training: Training) -> None:
-        swap_activations(training, nn.SiLU)
-
-    def patch(self, training: Training) -> str:
-        return swap_patch(training, nn.SiLU)
+    def layer(self) -> nn.Module:
+        return nn.SiLU()
