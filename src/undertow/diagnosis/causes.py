@@ -30,7 +30,7 @@ MAKES: dict[Kind, dict[Kind, Reach]] = {
     "dead": _makes("unstable_lr", before=("vanishing", "exploding", "too_small_lr")),
     "saturated": _makes("unstable_lr", before=("vanishing", "exploding", "too_small_lr")),
     "vanishing": _makes("dead", "saturated", "too_small_lr"),
-    "unstable_lr": _makes("vanishing", "saturated"),
+    "unstable_lr": _makes("vanishing", "exploding", "saturated", "nonfinite"),
     "too_small_lr": {},
 }
 """The symptoms of each kind.  Units that long steps have killed, and NaN, last when the rate is lowered: there the
