@@ -26,6 +26,7 @@ from undertow.probe.stepping.loss import running_loss
 from undertow.probe.stepping.received import Iteration
 from undertow.probe.stepping.states import States, tied, unseen
 from undertow.probe.tracing.tap import ForwardTap
+from undertow.probe.unrolled.through_time import ThroughTime
 from undertow.probe.wiring.looks import Looks
 from undertow.record import NotObserved, Recording, Sink, Stage, StepReading
 from undertow.record.thinning import Turns
@@ -83,6 +84,7 @@ class Observer:
         self._ranks = Ranks(model, self.recording, budget is None, self._guard)
         self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
         self._shadow = Shadow(model, self._wanted, self._guard, self.recording.add)
+        self._time = ThroughTime(model, self._guard, self.recording.add)
         self._loop = Loop(self, optimizer)
         self._loop.clock = self._clock = Clock(model, optimizer, self._loop, self._guard)
         self.witness = Witness(model, guard=self._guard)
@@ -105,6 +107,7 @@ class Observer:
             self._guard(self.woken)()
         self._clock.close()
         self._tap.disarm()
+        self._time.disarm()
         self.witness.close()
         self._guard(self._end)()
         self._guard(self._ranks.close)()
@@ -160,15 +163,17 @@ class Observer:
         if deep and number >= LEARN * self.learnt:
             self.learnt = number
             self.look_around()
-        self._arm(deep)
+        self._arm(number, deep)
         return now
 
-    def _arm(self, deep: bool) -> None:
+    def _arm(self, number: int, deep: bool) -> None:
         by_hand = None in self._loop.optimizers  # without an optimizer's hooks, the next forward pass shows a step
         hidden = self._shadow.arm() if deep or by_hand else False
         self.witness.deepen(deep and not hidden)
         if not hidden:
             self._shadow.disarm()
+        if deep and not hidden:
+            self._time.arm(number)
         if not hidden and (deep or by_hand):
             self._tap.arm()
         else:
@@ -188,7 +193,7 @@ class Observer:
         deep = self.budget.wants(number + 1, True if together is None and self._alarms > 0 else together)
         self._alarms = max(self._alarms - 1, 0)
         self._ranks.begin(number + 1, deep)
-        self._arm(deep)
+        self._arm(number + 1, deep)
         return deep
 
     def defer(self, number: int, call: Callable[[], None]) -> None:
@@ -249,6 +254,7 @@ class Observer:
             if now.passes and self._looks.wanted(now.number):
                 optimizers = (*self._loop.optimizers, self._loop.stepping)
                 self.recording.add(self._looks.look(now.number, self._tap.take_cuts(), optimizers))
+            now.deep.times |= self._time.measured()
 
     def rest(self, optimizer: Optimizer) -> None:
         """Leaves steps alone until one is wanted."""

@@ -5,6 +5,7 @@ from undertow.record.ledger import Ledger as Ledger
 from undertow.record.reading import AttentionReading as AttentionReading
 from undertow.record.reading import Reading as Reading
 from undertow.record.reading import Slope as Slope
+from undertow.record.reading import TimeReading as TimeReading
 from undertow.record.recording import Event as Event
 from undertow.record.recording import LossReading as LossReading
 from undertow.record.recording import NotObserved as NotObserved

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
-from undertow.foundation import Cause
+from undertow.foundation import Cause, Effect
 from undertow.record.ledger import Entry, Ledger
+from undertow.record.loops import loops
 from undertow.record.recording import Recording
 from undertow.record.site import Site
 
@@ -35,18 +36,28 @@ FITTED = 0.1
 def flow(ledger: Ledger) -> float:
     """Backward rms at the first site over that at the last, without what pooling and slicing do to an rms.
 
-    Scale-free: the loss's scale divides out.  NaN where the last site's backward value is 0 or not finite.
+    What happens in a loop over time is left out: it is judged along time.  Scale-free: the loss's scale divides out.
+    NaN where the last site's backward value is 0 or not finite, or nothing comes out of a loop.
     """
-    resized = math.prod(_resizing(ledger).values())
-    return ledger.end_to_end / resized if resized and math.isfinite(resized) else ledger.end_to_end
+    found = loops(ledger)
+    resizing = _resizing(ledger).items()
+    resized = math.prod(f for place, f in resizing if not any(x.first < place <= x.last for x in found))
+    resized *= math.prod(_left(ledger.path[x.first].backward_rms, ledger.path[x.last].backward_rms) for x in found)
+    return (
+        ledger.end_to_end / resized if resized and math.isfinite(resized) else math.nan if found else ledger.end_to_end
+    )
 
 
-def flow_without(ledger: Ledger, sites: Collection[Site]) -> float:
-    """The flow that would be left if the activations at these sites passed the backward value on as it is.
+def _left(first: float, last: float) -> float:
+    return first / last if last else math.nan
+
+
+def flow_without(ledger: Ledger, sites: Collection[Site], effect: Effect = "activation") -> float:
+    """The flow that would be left if one kind of factor were 1 at these sites.
 
     NaN where one of them lets nothing pass: what the layers before it would do with a gradient is not known.
     """
-    taken = math.prod(e.activation for e in ledger.path if e.site in sites)
+    taken = math.prod(getattr(e, effect) for e in ledger.path if e.site in sites)
     return flow(ledger) / taken if taken else math.nan
 
 
@@ -93,11 +104,28 @@ def layers(ledger: Ledger) -> int:
 
 
 def is_fitted(recording: Recording, ledger: Ledger) -> bool:
-    """Whether the gradient that the loss sends back has shrunk to a tenth of the first step's."""
+    """Whether the gradient that the loss sends back has shrunk to a tenth of the first step's.
+
+    By more than the output itself has: one that was a thousand times too large and is now of the right size has made
+    the gradient of a squared error a thousand times smaller, and fits nothing yet.
+    """
     start, now = recording.snapshots[0].ledger, ledger
     if not start.path or not now.path or now is start:
         return False
-    return now.path[-1].backward_rms < FITTED * start.path[-1].backward_rms
+    first, last = start.path[-1], now.path[-1]
+    shrunk = min(1.0, last.forward_rms / first.forward_rms) if first.forward_rms else 1.0
+    return last.backward_rms < FITTED * first.backward_rms * shrunk
+
+
+def born_zero(recording: Recording) -> frozenset[Site]:
+    """The sites whose weights were all 0 at the start.
+
+    That is a usual way to begin with a head or a residual branch at rest: the layer itself gets a gradient and leaves 0
+    with its first step, and what it does to the backward value until it has grown is no fault.
+    """
+    first = recording.snapshots[0]
+    zero = {name.removesuffix(".weight") for name, p in first.parameters.items() if p.weight.max == 0}
+    return frozenset(e.site for e in first.ledger if e.site.effect == "weights" and e.site.module in zero)
 
 
 def vanishing_cause(ledger: Ledger) -> Cause:

@@ -61,3 +61,59 @@ class AttentionReading:
     """Mean over the queries of −Σ p log p / log n with n keys to choose from: 1 looks at all alike, 0 at one key."""
     largest: float
     """Mean over the queries of the largest probability."""
+
+
+@dataclass(frozen=True)
+class TimeReading:
+    """The backward value of a recurrent layer's state along time, in the order in which its steps run.
+
+    δ_t = ∂L/∂(state after step t), of an LSTM the hidden state and the cell together.  It is the sum of what the loss
+    sends to the output of step t (`direct`) and of what later steps carry back; one step makes of δ_{t+1} what it
+    carries to t, on average over time `step` times its size.
+    """
+
+    times: tuple[int, ...]
+    """The steps with a reading: all, or of a long sequence some, evenly spread, with the first and the last."""
+    backward: tuple[float, ...]
+    """Of each, the rms of δ_t."""
+    direct: tuple[float, ...]
+    """Of each, the rms of what the loss sends there without a later step; on the same scale."""
+    step: float
+    """Geometric mean over time of |carried to t| / |δ_{t+1}|."""
+    activation: float | None = None
+    """The part of `step` that is the derivative of the activation; None in a gated layer, where gates do both."""
+
+    @property
+    def length(self) -> int:
+        """How many steps the sequence has."""
+        return max(self.times) + 1
+
+    @property
+    def weights(self) -> float | None:
+        """The part of `step` that is the recurrent weights'; None in a gated layer."""
+        return self.step / self.activation if self.activation else None
+
+    @property
+    def flow(self) -> float:
+        """Backward value of the first tenth of the steps over the largest of all: what the time left of it.
+
+        Scale-free.  NaN where no gradient comes, or one that is not finite.
+        """
+        start = self.backward[: max(len(self.backward) // 10, 1)]
+        size = math.sqrt(sum(b * b for b in start) / len(start))
+        most = max(self.backward)
+        return size / most if 0 < most < math.inf else math.nan
+
+    @property
+    def growth(self) -> float:
+        """The most that time made of what the loss sent: max over t of δ_t / Σ_{s ≥ t} direct_s.
+
+        Steps that change no size give at most 1, wherever the loss reads the sequence; exact where every step has a
+        reading, else the sum is filled in.
+        """
+        share = self.length / len(self.times)
+        sent, most = 0.0, 0.0
+        for backward, direct in zip(reversed(self.backward), reversed(self.direct), strict=True):
+            sent += direct * (1.0 if not sent else share)
+            most = max(most, backward / sent) if sent else most
+        return most

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from undertow.record.ledger import Ledger
-from undertow.record.reading import AttentionReading, Reading
+from undertow.record.reading import AttentionReading, Reading, TimeReading
 from undertow.record.spread import RankReading
 from undertow.record.state import ParameterState
 from undertow.record.thinning import MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
@@ -146,6 +146,8 @@ class Snapshot:
     """What all ranks measured of this step; None on one process, or where they could not be asked."""
     attention: Mapping[str, AttentionReading] = field(default_factory=dict)
     """Per softmax site of a fused attention, where a batch was examined with `unroll=True`."""
+    times: Mapping[str, TimeReading] = field(default_factory=dict)
+    """Per fused recurrent layer and direction (`lstm`, `lstm.l1`, `lstm.l1.reverse`), where this step was replayed."""
 
 
 class Sink(Protocol):
@@ -230,7 +232,7 @@ class Recording:
         self.steps = kept
 
     def _thin_snapshots(self) -> None:
-        kept = thin_snapshots(self.snapshots, self._turns.steps)
+        kept = thin_snapshots(self.snapshots, self._turns.steps, lambda s: bool(s.times or s.attention))
         self.thinned_snapshots += len(self.snapshots) - len(kept)
         self.snapshots = kept
 

@@ -78,8 +78,12 @@ class Turns:
             self._last.append(step)
 
 
-def thin_snapshots(snapshots: Sequence[Measured], turns: Iterable[int]) -> list[Measured]:
+def thin_snapshots(
+    snapshots: Sequence[Measured], turns: Iterable[int], rare: Callable[[Measured], bool] = lambda _: False
+) -> list[Measured]:
     """The measured steps to keep, in their order: the first, the last, those near a turn, and a geometric row between.
+
+    Those that are `rare` stay too: what they hold is measured log n times in n steps.
 
     Applied again to what it kept and what came since, it keeps the same ones of the middle.
     """
@@ -90,6 +94,8 @@ def thin_snapshots(snapshots: Sequence[Measured], turns: Iterable[int]) -> list[
         kept.update(range(max(at - NEAR, 0), min(at + NEAR, len(steps))))
     due = 0.0
     for index, step in enumerate(steps):
+        if rare(snapshots[index]):
+            kept.add(index)
         if step >= due:
             kept.add(index)
             due = GROWTH * step if index >= FIRST else due

@@ -12,7 +12,7 @@ from undertow.probe.following.table import united
 from undertow.probe.stepping.gradients import Gradients, Panelled, divided
 from undertow.probe.stepping.updates import Samples, Updates
 from undertow.probe.tracing.account import Account
-from undertow.record import NotObserved, ParameterReading, Reading, Snapshot, Stage
+from undertow.record import NotObserved, ParameterReading, Reading, Snapshot, Stage, TimeReading
 
 
 class Received(Mapping[int, Gradients]):
@@ -86,6 +86,7 @@ class DeepStep:
         self.samples = 0
         self.alive: Mapping[str, Tensor] = {}
         self.notes: dict[str, NotObserved] = {}
+        self.times: dict[str, TimeReading] = {}
         self.gradients = Received()
         self._updates: Updates | None = None
 
@@ -116,7 +117,9 @@ class DeepStep:
         ledger = None if self.account is None else self.account.ledger(step)
         if ledger is None:
             return None
-        return Snapshot(step, ledger, self.samples, self.inputs, self.parameters(), self.alive, stage)
+        return Snapshot(
+            step, ledger, self.samples, self.inputs, self.parameters(), self.alive, stage, times=self.times
+        )
 
     # ------------------------------------------------------------ the parameters
 

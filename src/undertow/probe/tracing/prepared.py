@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._pytree import tree_leaves
 
 from undertow.probe.tracing.entries import Edge
-from undertow.record.operations import NORMALISATION, WEIGHTS, is_weight
+from undertow.record.operations import FUSED, NORMALISATION, WEIGHTS, is_weight
 
 
 class Prepared:
@@ -32,7 +32,7 @@ class Prepared:
         The first layer's own operation, too, reads nothing else that takes a gradient.
         """
         trained = [a for a in args if isinstance(a, Tensor) and a.requires_grad]
-        own = name in WEIGHTS or name in NORMALISATION
+        own = name in WEIGHTS or name in NORMALISATION or name in FUSED
         return not own and bool(trained) and all(map(self._is_weight, trained))
 
     def keep(self, output: Any) -> None:

@@ -7,7 +7,7 @@ layers `lstm.l1.t12.…`, and `lstm.l1.reverse.t12.…` for the other direction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,46 @@ class Moment(nn.Module):
     """The parts of one time step, made when they are first asked for."""
 
     def __getitem__(self, name: str) -> nn.Module:
+        return self.part(name, nn.Sigmoid if name.endswith("gate") else KINDS.get(name, Part))
+
+    def part(self, name: str, kind: type[nn.Module]) -> nn.Module:
         if name not in self._modules:
-            kind = nn.Sigmoid if name.endswith("gate") else {"candidate": nn.Tanh, "cell_tanh": nn.Tanh}.get(name, Part)
             self.add_module(name, kind())
         return self.get_submodule(name)
+
+
+class Plain:
+    """A time step of which no part is looked at."""
+
+    def __getitem__(self, name: str) -> Callable[..., Tensor]:
+        return self.part(name, nn.Sigmoid if name.endswith("gate") else KINDS.get(name, Part))
+
+    def part(self, name: str, kind: type[nn.Module]) -> Callable[..., Tensor]:
+        return FUNCTIONS.get(kind, _applied)
+
+
+def _applied(function: Callable[..., Tensor], *operands: Any) -> Tensor:
+    return function(*operands)
+
+
+KINDS: dict[str, type[nn.Module]] = {"candidate": nn.Tanh, "cell_tanh": nn.Tanh}
+FUNCTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Sigmoid: torch.sigmoid,
+    nn.Tanh: torch.tanh,
+    nn.ReLU: torch.relu,
+}
+
+
+class Listener(Protocol):
+    """Is told of the states of one layer and direction (`way`) as they are passed on through time."""
+
+    def taken(self, way: tuple[int, int], time: int, state: State) -> State:
+        """What the step at this time takes for the state that the step before it has made."""
+        ...
+
+    def made(self, way: tuple[int, int], time: int, state: State) -> None:
+        """The state that the step at this time has made."""
+        ...
 
 
 class Weights:
@@ -46,15 +82,13 @@ class Weights:
         return getattr(self._layer, name + self._suffix, None)
 
 
-def rnn(at: Moment, w: Weights, x: Tensor, state: State, nonlinearity: str) -> State:
+def rnn(at: Moment | Plain, w: Weights, x: Tensor, state: State, nonlinearity: str) -> State:
     """h = f(W_ih x + b_ih + W_hh h + b_hh), f = tanh or ReLU."""
     total = at["sum"](torch.add, *_both(at, w, x, state[0]))
-    if "hidden" not in at._modules:
-        at.add_module("hidden", nn.Tanh() if nonlinearity == "tanh" else nn.ReLU())
-    return (at["hidden"](total),)
+    return (at.part("hidden", nn.Tanh if nonlinearity == "tanh" else nn.ReLU)(total),)
 
 
-def lstm(at: Moment, w: Weights, x: Tensor, state: State, empty: bool) -> State:
+def lstm(at: Moment | Plain, w: Weights, x: Tensor, state: State, empty: bool) -> State:
     """i, f, o = σ(…), g = tanh(…);  c = f c + i g;  h = o tanh(c), or W_hr of it.
 
     In an `empty` state there is nothing to forget: that gate has no gradient, and no site.
@@ -70,7 +104,7 @@ def lstm(at: Moment, w: Weights, x: Tensor, state: State, empty: bool) -> State:
     return hidden, cell
 
 
-def gru(at: Moment, w: Weights, x: Tensor, state: State) -> State:
+def gru(at: Moment | Plain, w: Weights, x: Tensor, state: State) -> State:
     """r, z = σ(…), n = tanh(W_in x + b_in + r (W_hn h + b_hn));  h = (1 - z) n + z h."""
     given, recurrent = _both(at, w, x, state[0])
     (xr, xz, xn), (hr, hz, hn) = given.chunk(3, -1), recurrent.chunk(3, -1)
@@ -80,7 +114,7 @@ def gru(at: Moment, w: Weights, x: Tensor, state: State) -> State:
     return (at["hidden"](torch.add, new, kept),)
 
 
-def _both(at: Moment, w: Weights, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+def _both(at: Moment | Plain, w: Weights, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     return (
         at["input"](F.linear, x, w["weight_ih"], w["bias_ih"]),
         at["recurrent"](F.linear, hidden, w["weight_hh"], w["bias_hh"]),
@@ -94,10 +128,12 @@ class Stepwise(nn.RNNBase):
     """
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        output = self._stepwise(input, hx)
+        output = self.stepwise(input, hx)
         self.difference = max(self.difference, self._difference(output, input, hx))
         return output
 
+    listener: Listener | None = None
+    """Where there is one, the steps have no sites."""
     difference = 0.0
     """The largest deviation from the fused layer so far, over the largest value; 0 where dropout tells them apart."""
 
@@ -111,7 +147,8 @@ class Stepwise(nn.RNNBase):
         finally:
             unroll(self)
 
-    def _stepwise(self, input: Any, hx: Any) -> Any:
+    def stepwise(self, input: Any, hx: Any) -> Any:
+        """The forward pass, not held against the fused one."""
         packed, batched = None, True
         if isinstance(input, PackedSequence):
             packed, steps = input, list(input.data.split(input.batch_sizes.tolist()))
@@ -157,19 +194,26 @@ class Stepwise(nn.RNNBase):
                 state = tuple(s[:size] for s in state)
             elif size > have:  # backwards, they begin at their own end
                 state = tuple(torch.cat((s, s0[have:size])) for s, s0 in zip(state, start, strict=True))
-            state = self._step(self._moment(layer, reverse, t), weights, steps[t], state, empty and not outputs)
+            first, listener = not outputs, self.listener
+            if listener is not None and not first:
+                state = listener.taken((layer, reverse), t, state)
+            state = self._step(self._moment(layer, reverse, t), weights, steps[t], state, empty and first)
+            if listener is not None:
+                listener.made((layer, reverse), t, state)
             outputs[t] = state[0]
         last = tuple(torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True)) if ended else state
         return [outputs[t] for t in range(len(steps))], last
 
-    def _step(self, at: Moment, weights: Weights, x: Tensor, state: State, empty: bool) -> State:
+    def _step(self, at: Moment | Plain, weights: Weights, x: Tensor, state: State, empty: bool) -> State:
         if self.mode == "LSTM":
             return lstm(at, weights, x, state, empty)
         if self.mode == "GRU":
             return gru(at, weights, x, state)
         return rnn(at, weights, x, state, "tanh" if self.mode == "RNN_TANH" else "relu")
 
-    def _moment(self, layer: int, reverse: int, t: int) -> Moment:
+    def _moment(self, layer: int, reverse: int, t: int) -> Moment | Plain:
+        if self.listener is not None:
+            return Plain()
         path = ([f"l{layer}"] if self.num_layers > 1 else []) + ["reverse"] * reverse + [f"t{t}"]
         parent: nn.Module = self
         for name in path:
