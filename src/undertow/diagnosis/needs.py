@@ -35,3 +35,9 @@ PARAMETERS = Need("parameters", lambda recording: any(s.parameters for s in reco
 def steps(count: int) -> Need:
     """At least so many optimizer steps."""
     return Need("more_steps", lambda recording: recording.steps_seen >= count, {"count": count})
+
+
+WIRING = Need("wiring", lambda recording: recording.wiring is not None)
+"""A first measured step whose calls were seen, up to an optimizer's step."""
+TERMS = Need("terms", lambda recording: bool(recording.wiring and recording.wiring.terms))
+"""The graph of the loss, and one of torch's loss functions in it."""

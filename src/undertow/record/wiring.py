@@ -44,6 +44,11 @@ class Term:
     value: float = math.nan
     """Of the loss, where it is this term alone, up to a factor."""
 
+    @property
+    def classes(self) -> int:
+        """The length of the last softmax's axis; 0 where there is none."""
+        return 0 if self.axis is None else self.shape[self.axis]
+
 
 @dataclass(frozen=True)
 class Twins:

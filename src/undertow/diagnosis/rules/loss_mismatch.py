@@ -1,0 +1,130 @@
+"""Outputs that are the same whatever the model computes, so that the loss can teach it nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.needs import PARAMETERS, PATH
+from undertow.diagnosis.rule import Example, Rule, rule
+from undertow.foundation import Cause, Evidence, Finding
+from undertow.record import Entry, Recording, Snapshot
+
+CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
+NORMALISES = {"softmax", "log_softmax", "softmin", "layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"}
+
+
+@rule
+@dataclass(frozen=True)
+class LossMismatch(Rule):
+    """The output is normalised to a constant: a softmax over one unit is 1 whatever it is given.
+
+    What
+    ----
+    Between the last layer of weights and the loss, a softmax or a normalisation gives one value for all samples, though
+    what it is given differs.
+
+    Why it hurts
+    ------------
+    A constant has no derivative: every gradient of the model is exactly 0, from the first step on.
+
+    Evidence
+    --------
+    In every measured step: the loss sends a gradient to the output, the operation hands back none, its outcome has no
+    spread and what it was given has.
+
+    Counter-evidence
+    ----------------
+    A head that starts at zero says the same for all samples too, and has a gradient; so has a model that has converged,
+    at its start.  An output whose units are dead is flat by its own activation, not by what it shares a sum with.
+
+    Cures
+    -----
+    One unit takes a sigmoid (best within the loss, `binary_cross_entropy_with_logits`), a softmax takes two.
+
+    References
+    ----------
+    Bridle (1990), Probabilistic interpretation of feedforward classification network outputs; Zhang et al. (2018), An
+    empirical study on TensorFlow program bugs.
+    """
+
+    kind = "loss_mismatch"
+    needs = (PATH, PARAMETERS)
+
+    def check(self, recording: Recording) -> Iterator[Finding]:
+        found = [self._constant(s) for s in recording.snapshots if s.parameters]
+        if not found or any(f is None for f in found):
+            return
+        before, entry = next(f for f in found if f is not None)
+        units = _units(recording, entry)
+        yield Finding(
+            kind="loss_mismatch",
+            severity="critical",
+            cause="loss",
+            where=entry.site.label,
+            step=recording.snapshots[0].step,
+            evidence=(
+                Evidence("spread_kept", entry.forward.std / before.forward.std, 0.01, None, "output_differs"),
+                Evidence("gradient_handed_back", before.backward.max, None, None, ""),
+                *((Evidence("softmax_units", float(units), 2.0, None, "twins"),) if units else ()),
+            ),
+            cures=CURES["loss"],
+            values={"operation": entry.site.operation, "value": entry.forward.mean, "spread": before.forward.std},
+        )
+
+    @staticmethod
+    def _constant(snapshot: Snapshot) -> tuple[Entry, Entry] | None:
+        """What is given to an operation that makes a constant of it, and the operation; None where there is none."""
+        path = snapshot.ledger.path
+        if not path or not path[-1].backward.max > 0 or _any_gradient(snapshot):
+            return None
+        last = max((i for i, e in enumerate(path) if e.site.effect == "weights"), default=0)
+        for before, entry in zip(path[last:], path[last + 1 :], strict=False):
+            varies = before.forward.std > ROUNDING * before.forward.rms
+            constant = entry.forward.std <= ROUNDING * entry.forward.rms or not entry.forward.rms
+            if entry.site.operation in NORMALISES and varies and constant and before.backward.max == 0:
+                return before, entry
+        return None
+
+    @staticmethod
+    def sick() -> Example:
+        return _binary(softmax=True)
+
+    @staticmethod
+    def healthy() -> Example:
+        return _binary(softmax=False)
+
+
+ROUNDING = 1e-5
+"""The spread of equal float32 values, taken from their mean square, is below this part of their size."""
+
+
+def _any_gradient(snapshot: Snapshot) -> bool:
+    return any(r.gradient is not None and r.gradient.max > 0 for r in snapshot.parameters.values())
+
+
+def _units(recording: Recording, entry: Entry) -> int:
+    """How many units the softmax is over, where the loss's graph has told; else 0."""
+    if recording.wiring is None or "softmax" not in entry.site.operation:
+        return 0
+    return next((t.shape[t.axis] for t in recording.wiring.terms if t.axis is not None), 0)
+
+
+def _binary(softmax: bool) -> Example:
+    """One output unit for the question of whether the class is above 1, with a head at zero where it is healthy."""
+    body = mlp("relu", depth=1, he=True)
+    head = nn.Linear(4, 1)
+    if not softmax:
+        nn.init.zeros_(head.weight)
+    model = nn.Sequential(body, head, nn.Softmax(1) if softmax else nn.Sigmoid())
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy(output.squeeze(1), (target > 1).float())
+
+    example = classify(model)
+    return Example(model, torch.optim.SGD(model.parameters(), 0.05), loss, example.batches)
