@@ -10,7 +10,7 @@ from cure_nets import Functional, mlp, training
 from sklearn.datasets import load_digits
 from torch import nn
 
-from undertow.cures import Cure, Training, cure
+from undertow.cures import Cure, Training, all_cures, cure
 from undertow.cures.seeding import seed_everything
 from undertow.foundation import BatchError, InputError, Reference, UnknownNameError, language
 from undertow.foundation.messages import catalogue
@@ -82,12 +82,28 @@ def test_relu_with_matched_weights_cures_a_deep_sigmoid_network_on_real_digits()
 
 
 def test_every_cure_is_judged_and_the_result_is_the_same_again():
-    first, second = cure(make), cure(make)
+    first, second = cure(make, cures=all_cures()), cure(make, cures=all_cures())
     assert first == second
-    assert len(first) == 11
+    assert len(first) == len(all_cures())
     assert first.metric == "minus held-out loss"
     assert first.steps == 8
     assert {len(v.afters) for v in first if v.outcome != "not applicable"} == {3}
+
+
+def test_by_default_the_cures_for_what_was_found_are_tried():
+    def small(seed: int) -> Training:
+        return digits(seed, depth=8, width=24)
+
+    verdicts = cure(small, steps=6, seeds=(0, 1))
+    assert verdicts.control_findings == ("vanishing",)
+    tried = {v.cure.split(" + ")[0] for v in verdicts}
+    assert {"relu", "batch_norm", "selu"} <= tried
+    assert not {"adam", "clip_norm", "zero_bias"} & tried  # with which the gradient would still vanish
+
+
+def test_nothing_is_tried_where_nothing_was_found():
+    verdicts = cure(make, seeds=(0, 1))
+    assert (len(verdicts), verdicts.best, verdicts.control_findings) == (0, None, ())
 
 
 def test_the_generators_of_the_caller_are_left_alone():

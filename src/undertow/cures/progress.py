@@ -13,7 +13,7 @@ Advance = Callable[[str, int], None]
 
 @contextmanager
 def progress_bar(trials: int, wanted: bool = True) -> Iterator[Advance]:
-    """`advance(label, n)`: this is being tried now, and n more trials are done."""
+    """`advance(label, n)`: this is being tried now, and n more trials are done; with n < 0 so many more are to do."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda label, done: None
         return
@@ -24,4 +24,12 @@ def progress_bar(trials: int, wanted: bool = True) -> Iterator[Advance]:
     columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=trials)
-        yield lambda label, done: bar.update(task, description=label or say("cures.control"), advance=done)
+
+        def advance(label: str, done: int) -> None:
+            text = label or say("cures.control")
+            if done < 0:
+                bar.update(task, description=text, total=(bar.tasks[0].total or 0) - done)
+            else:
+                bar.update(task, description=text, advance=done)
+
+        yield advance

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from undertow.cures.cure import Cure, NotApplicableError, chosen, failure
+from undertow.cures.prescription import prescribe
 from undertow.cures.progress import Advance, progress_bar
 from undertow.cures.seeding import random_state_kept, seed_everything
 from undertow.cures.together import Together
@@ -43,7 +44,8 @@ def cure(
     seeds:
         At least two for any proof; with one seed every difference may be chance.
     cures:
-        Names, labels or Cure objects; all of the catalogue by default.
+        Names, labels or Cure objects.  By default those of the catalogue that are meant for what the control's
+        diagnosis finds and with which the forecast is sound; none where it finds nothing.
     steps:
         Optimizer steps of each trial; one for each batch by default.
     progress:
@@ -64,11 +66,13 @@ def cure(
         The untouched training itself cannot run: no batches, a batch that the model refuses, a loss without gradient.
     """
     began = perf_counter()
-    candidates = chosen(cures)
+    asked = chosen(cures) if cures is not None or not diagnose else None
     seeds = _checked(make, seeds, steps)
-    with random_state_kept(), progress_bar(len(seeds) * (1 + len(candidates)), progress) as advance:
+    with random_state_kept(), progress_bar(len(seeds), progress) as advance:
         search = _Search(make, seeds, steps, diagnose, advance)
         control = search.control()
+        candidates = search.prescribed(control) if asked is None else asked
+        advance("", -len(seeds) * len(candidates))
         verdicts, interrupted = search.verdicts(candidates, control)
     return Verdicts(
         ranked(verdicts),
@@ -139,6 +143,11 @@ class _Search:
 
     def control(self) -> list[Trial]:
         return [self.trial(seed) for seed in self.seeds]
+
+    def prescribed(self, control: list[Trial]) -> tuple[Cure, ...]:
+        """The cures that are promising for what was found, the most promising first."""
+        found = {(f.kind, f.where): f for trial in control for f in trial.findings or ()}
+        return tuple(p.cure for p in prescribe(self._fresh(self.seeds[0]), found.values()) if p.promising)
 
     def verdicts(self, candidates: Sequence[Cure], control: list[Trial]) -> tuple[list[Verdict], bool]:
         """The verdicts so far, and whether Ctrl-C ended the search."""

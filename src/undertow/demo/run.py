@@ -22,6 +22,11 @@ from undertow.report import document as tree
 from undertow.report.figures import backprop, curves, depth_profile, trials
 from undertow.report.write import report
 
+CURES = (
+    *("relu", "leaky_relu", "swish", "elu", "batch_norm", "matched_init"),
+    *("adam", "rmsprop", "clip_norm", "learning_rate"),
+)
+"""For the first network: the article's, also those that can't help."""
 TWIN_CURES = ("relu", "matched_init", "batch_norm", "clip_norm", "learning_rate", "adam")
 """For the twin: what the article names against exploding, and ReLU, to show that it is none."""
 
@@ -56,7 +61,7 @@ def _vanishing(console: Console) -> list[tree.Block]:
         *map(compose.finding_card, diagnosis.findings),
     ]
     _show(console, fails)
-    verdicts = _trials(console, sigmoid_network, None)
+    verdicts = _trials(console, sigmoid_network, CURES)
     cured = [tree.Heading(say("demo.cures")), compose.verdict_table(verdicts), *_best(verdicts)]
     _show(console, cured)
     return [
@@ -112,7 +117,7 @@ def _first_ledger(network: Callable[[], nn.Module]) -> Ledger:
     return examine(task.model, task.batches[0], task.loss).ledger
 
 
-def _trials(console: Console, network: Callable[[], nn.Module], names: tuple[str, ...] | None) -> Verdicts:
+def _trials(console: Console, network: Callable[[], nn.Module], names: tuple[str, ...]) -> Verdicts:
     console.print(say("demo.trying"))
     return cure(lambda seed: training(network, seed), cures=names, progress=console.is_terminal)
 
