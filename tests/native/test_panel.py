@@ -143,9 +143,13 @@ def test_a_refused_tensor_takes_no_slot():
     assert len(table) == 0
 
 
-def test_no_panel_without_memory():
-    with FakeTensorMode(), pytest.raises(InputError, match="FakeTensorMode"):
-        Panel()
+def test_a_panel_has_memory_of_its_own():
+    with FakeTensorMode():
+        panel = Panel()
+        with pytest.raises(InputError, match="FakeTensor"):
+            panel.add(torch.ones(3))
+    assert panel.read()[panel.add(torch.ones(3)) :] == []
+    assert panel.read()[0] == statistics(torch.ones(3))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

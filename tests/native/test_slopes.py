@@ -64,7 +64,7 @@ def test_shapes_and_layouts(shape, channels_first, dtype):
 
 def test_dead_units_are_found_at_any_size():
     torch.manual_seed(1)
-    for samples, units in ((500, 3), (500, 64), (100, 100), (9, 5000), (70_000, 2)):
+    for samples, units in ((500, 3), (500, 64), (100, 100), (9, 5000), (70_000, 3)):
         x = torch.randn(samples, units)
         x[:, ::2] = -x[:, ::2].abs()
         x[-1, 0], x[-1, 1::2] = 1.0, 1.0  # only the last sample
@@ -72,15 +72,45 @@ def test_dead_units_are_found_at_any_size():
         assert slope_statistics("relu", (), x, 0.05).dead == len(range(2, units, 2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("shape", "channels_first"),
+    [
+        ((1024, 1024), False),
+        ((8, 128, 256), False),
+        ((131_072,), True),
+        ((16, 32, 30, 30), True),
+        ((2, 3, 300, 300), True),
+    ],
+)
+def test_of_many_values_a_sample_is_read(shape, channels_first, dtype):
+    """Its numbers are those of all values to five standard errors; units that it leaves out are found all the same."""
+    torch.manual_seed(2)
+    level = torch.randn(shape[-1]) if not channels_first else torch.randn(shape[1:2] + (1,) * (len(shape) - 2))
+    x = (torch.randn(shape) + level).to(dtype)  # units differ
+    found = slope_statistics("gelu", (), x, 0.05, channels_first)
+    expected = by_torch(pointwise.slope("gelu", (), x), 0.05, channels_first)
+    share = expected.flat / expected.count
+    assert (found.count, found.dead) == (expected.count, 0)
+    assert found.flat == pytest.approx(expected.flat, abs=5 * math.sqrt(share / 65_536) * found.count)
+    assert found.mean == pytest.approx(expected.mean, abs=5 * expected.rms / 256)
+    assert found.rms == pytest.approx(expected.rms, rel=5 / 512)
+    x.movedim(1 if channels_first and x.dim() > 2 else -1, 0)[0] = -200.0
+    if x.dim() > 1:
+        compare("gelu", x, 0.05, channels_first)
+
+
 def test_any_number_of_threads():
     before = torch.get_num_threads()
     x = torch.randn(900, 700, generator=torch.Generator().manual_seed(5))
-    x[:, 3], x[:-1, 4] = -1.0, -1.0
+    x[:, 3], x[:-1, 4] = -1.0, -1.0  # with a dead unit all values are read
+    planes = x.view(30, 30, 700).clone()
+    planes[:, 7] = -1.0
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             compare("relu", x, 0.05, False)
-            compare("relu", x.view(30, 30, 700), 0.05, True)
+            compare("relu", planes, 0.05, True)
             alike(statistics_of_slopes(x.half(), 0.05), by_torch(x.half(), 0.05))
     finally:
         torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
@@ -29,8 +30,8 @@ FIELDS = len(Statistics._fields)
 ROW = FIELDS * 8
 """Bytes."""
 FIRST_ROWS = 256
-UNWRITTEN = -1.0
-"""In place of a count."""
+UNWRITTEN = array("d", [-1.0])
+"""In place of a count.  An array is made at a tenth of what a small tensor costs, and read at as little."""
 
 measure: Any = getattr(kernels.module, "measure", None)
 read: Callable[[Tensor, int], bool] = reader.read if reader else lambda tensor, row: False
@@ -44,26 +45,34 @@ class Readings(Sequence[Statistics]):
     numbers during the next one.
     """
 
-    __slots__ = ("_arrivals", "_rows", "_unstored")
+    __slots__ = ("_arrivals", "_count", "_numbers", "_unstored")
 
-    def __init__(self, rows: Tensor, unstored: dict[int, int], arrivals: list[Callable[[Tensor], None]]) -> None:
-        self._rows, self._unstored, self._arrivals = rows, unstored or None, arrivals or None
+    def __init__(
+        self,
+        numbers: array[float],
+        count: int,
+        unstored: dict[int, int],
+        arrivals: list[Callable[[Tensor], None]],
+    ) -> None:
+        self._numbers, self._count = numbers, count
+        self._unstored, self._arrivals = unstored or None, arrivals or None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     def has(self, slot: int) -> bool:
         """Whether something was put into this slot."""
-        return bool(self._settled()[slot, 0] >= 0)
+        return self._settled()[FIELDS * slot] >= 0
 
     @property
     def rows(self) -> Tensor:
-        """All of them, as they are."""
-        return self._settled()
+        """All of them, as they are, in the same memory."""
+        return as_rows(self._settled())[: self._count]
 
     def numbers(self, slot: int) -> list[float]:
         """The row as it is."""
-        return self._settled()[slot].tolist()
+        first = FIELDS * range(self._count)[slot]
+        return self._settled()[first : first + FIELDS].tolist()
 
     @overload
     def __getitem__(self, index: int) -> Statistics: ...
@@ -78,23 +87,22 @@ class Readings(Sequence[Statistics]):
 
     def norm(self, slots: Sequence[int] | slice) -> float:
         """√Σx² over all values of these slots; NaN where one of them is NaN, else inf where one is infinite."""
-        every = self._settled()
         if kernels.module is not None and isinstance(slots, slice):
-            first, end, _ = slots.indices(len(every))
-            return kernels.module.norm(every.data_ptr() + ROW * first, end - first)
-        count, _, rms, _, _, nans, infs, _ = every[slots if isinstance(slots, slice) else list(slots)].unbind(1)
+            first, end, _ = slots.indices(self._count)
+            return kernels.module.norm(self._settled().buffer_info()[0] + ROW * first, end - first)
+        count, _, rms, _, _, nans, infs, _ = self.rows[slots if isinstance(slots, slice) else list(slots)].unbind(1)
         if nans.any():
             return math.nan
         if infs.any():
             return math.inf
         return math.hypot(*torch.where(count > 0, rms * count.sqrt(), 0.0).tolist())
 
-    def _settled(self) -> Tensor:
+    def _settled(self) -> array[float]:
         if self._arrivals is not None:
             for arrive in self._arrivals:
-                arrive(self._rows)
+                arrive(as_rows(self._numbers))
             self._arrivals = None
-        return self._rows
+        return self._numbers
 
 
 class Panel:
@@ -119,7 +127,7 @@ class Panel:
         self._devices: dict[torch.device, DeviceRows] = {}
         self._elsewhere: set[int] = set()
         self._arrivals: list[Callable[[Tensor], None]] = []
-        self._keep(_unwritten(rows or FIRST_ROWS))
+        self._keep(UNWRITTEN * (FIELDS * (rows or FIRST_ROWS)))
 
     def __len__(self) -> int:
         return self._count
@@ -209,24 +217,24 @@ class Panel:
     def read(self) -> Readings:
         """The readings of all slots so far; they outlive `clear`."""
         self.flush()
-        return Readings(self._rows[: self._count].clone(), dict(self._unstored), list(self._arrivals))
+        return Readings(self._rows[: FIELDS * self._count], self._count, dict(self._unstored), list(self._arrivals))
 
     def close(self) -> Readings:
         """The readings, of a panel into which nothing more is put: without a copy of it."""
         self.flush()
-        return Readings(self._rows[: self._count], self._unstored, self._arrivals)
+        return Readings(self._rows, self._count, self._unstored, self._arrivals)
 
     def clear(self) -> None:
         """Forgets all slots; the next is 0 again."""
         self.flush()
-        self._rows[: self._count] = UNWRITTEN
+        self._rows[: FIELDS * self._count] = UNWRITTEN * (FIELDS * self._count)
         self._count, self._arrivals = 0, []
         self._unstored.clear()
         self._elsewhere.clear()
 
     def _put_other(self, slot: int, tensor: Tensor) -> None:
         """What the kernel does not read as it lies in memory."""
-        if slot in self._elsewhere or self._rows[slot, 0] >= 0:
+        if slot in self._elsewhere or self._rows[FIELDS * slot] >= 0:
             return
         values, unstored = stored(tensor)
         if unstored:
@@ -235,7 +243,7 @@ class Panel:
             self._elsewhere.add(slot)
             self._devices.setdefault(values.device, DeviceRows(values.device)).add(slot, values)
         elif not read(values, self._at + ROW * slot):
-            self._rows[slot] = row(values)
+            self._rows[FIELDS * slot : FIELDS * (slot + 1)] = array("d", row(values).tolist())
 
     def _add_other_difference(self, after: Tensor, before: Tensor) -> int:
         if after.layout is torch.strided and before.layout is torch.strided:
@@ -251,18 +259,17 @@ class Panel:
         """The first of that many new slots."""
         first = self._count
         self._count += slots
-        while self._count > self._capacity:
-            self._keep(torch.cat([self._rows, torch.full_like(self._rows, UNWRITTEN)]))
+        while self._count * FIELDS > len(self._rows):
+            self._keep(self._rows + UNWRITTEN * len(self._rows))
         return first
 
-    def _keep(self, rows: Tensor) -> None:
-        if type(rows) is not Tensor:
-            raise InputError("a panel inside a FakeTensorMode", "memory for its numbers", "make it outside")
-        self._rows, self._capacity, self._at = rows, len(rows), rows.data_ptr()
+    def _keep(self, rows: array[float]) -> None:
+        self._rows, self._at = rows, rows.buffer_info()[0]
 
 
-def _unwritten(rows: int) -> Tensor:
-    return torch.full((rows, FIELDS), UNWRITTEN, dtype=torch.float64)
+def as_rows(numbers: array[float]) -> Tensor:
+    """A table in the same memory."""
+    return torch.frombuffer(numbers, dtype=torch.float64).view(-1, FIELDS)
 
 
 def on_host(tensor: Tensor) -> bool:

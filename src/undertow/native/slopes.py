@@ -72,7 +72,10 @@ def slope_statistics(
 ) -> SlopeStatistics:
     """mean f′(x), rms f′(x), the number of |f′(x)| < flat, and which units have any f′(x) ≠ 0, in one pass over x.
 
-    The slopes are those of `native.pointwise.slope`; no more than 4,096 of them are in memory at a time.
+    The slopes are those of `native.pointwise.slope`; no more than 4,096 of them are in memory at a time.  From 131,072
+    values on they are computed for 65,536, in runs of 128 from the first to the last: the rms is right to 0.4 % and a
+    share p to √(p/65,536), two standard errors of as many independent values.  Where that leaves a unit without a
+    slope, or a unit has few values, all are.
 
     Parameters
     ----------

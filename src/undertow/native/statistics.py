@@ -22,8 +22,9 @@ threads = torch.get_num_threads
 _READ = frozenset(CODES if kernels.module is not None else ())
 PLAIN = frozenset({Tensor, torch.nn.Parameter})
 """Kinds of tensor that have memory of their own, if any tensor has."""
-reader: Any = kernels.module and kernels.module.Reader(tuple(PLAIN), tuple(CODES), threads)
-"""Looks at tensors and measures them in one call, at a quarter of what `address` costs; None without the kernels."""
+_exchange: Any = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+reader: Any = kernels.module and kernels.module.Reader(tuple(PLAIN), tuple(CODES), threads, _exchange)
+"""Looks at tensors and measures them in one call, at a tenth of what `address` costs; None without the kernels."""
 WITH_VALUES = frozenset({torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc, torch.jagged})
 
 

@@ -73,8 +73,8 @@ void write_slope(double *row, std::size_t n, const SlopeNumbers &s) {
 
 }  // namespace
 
-Reader::Reader(const nb::sequence &kinds, const nb::sequence &formats, nb::object threads)
-    : threads_(std::move(threads)), is_cpu_(interned("is_cpu")), dtype_(interned("dtype")),
+Reader::Reader(const nb::sequence &kinds, const nb::sequence &formats, nb::object threads, nb::handle exchange)
+    : exchange_(exchange), threads_(std::move(threads)), is_cpu_(interned("is_cpu")), dtype_(interned("dtype")),
       is_contiguous_(interned("is_contiguous")), is_neg_(interned("is_neg")), numel_(interned("numel")),
       data_ptr_(interned("data_ptr")), shape_(interned("shape")) {
     for (nb::handle kind : kinds) kinds_.push_back(nb::borrow(kind));
@@ -85,12 +85,18 @@ Reader::Reader(const nb::sequence &kinds, const nb::sequence &formats, nb::objec
 bool Reader::find(nb::handle tensor, Memory &found) const {
     const auto is_of = [&](const nb::object &kind) { return (PyObject *)Py_TYPE(tensor.ptr()) == kind.ptr(); };
     if (std::none_of(kinds_.begin(), kinds_.end(), is_of)) return false;
+    if (!(exchange_ ? exchange_.find(tensor, found) : ask(tensor, found))) return false;
+    return called(tensor, is_neg_).ptr() == Py_False;
+}
+
+// The same by attributes, one question each.
+bool Reader::ask(nb::handle tensor, Memory &found) const {
     if (attribute(tensor, is_cpu_).ptr() != Py_True) return false;
     const nb::object dtype = attribute(tensor, dtype_);
     found.code = 0;
     while (found.code < CODES && formats_[found.code].ptr() != dtype.ptr()) ++found.code;
     if (found.code == CODES) return false;
-    if (called(tensor, is_contiguous_).ptr() != Py_True || called(tensor, is_neg_).ptr() != Py_False) return false;
+    if (called(tensor, is_contiguous_).ptr() != Py_True) return false;
     return whole(called(tensor, data_ptr_), found.at) && found.at && whole(called(tensor, numel_), found.n);
 }
 
@@ -149,7 +155,8 @@ void bind_reader(nb::module_ &m) {
             new (self) Derivative{kernel, parameter, flat};
         });
     nb::class_<Reader>(m, "Reader", "Writes what is measured of tensors to rows of eight doubles, by their address.")
-        .def(nb::init<const nb::sequence &, const nb::sequence &, nb::object>())
+        .def(nb::init<const nb::sequence &, const nb::sequence &, nb::object, nb::handle>(), nb::arg("kinds"),
+             nb::arg("formats"), nb::arg("threads"), nb::arg("exchange").none())
         .def("read", [](const Reader &r, nb::handle t, std::uintptr_t row) { return r.read(t, row_at(row)); },
              "Whether the statistics of the tensor are in the row: one that is written stays.")
         .def("read_all", &read_all, "The same for a list and rows side by side; the places of those that are not read.")

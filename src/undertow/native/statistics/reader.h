@@ -3,21 +3,17 @@
 
 #include <vector>
 
+#include "exchange.h"
 #include "measure.h"
 
 namespace undertow {
 
-struct Memory {
-    int code;
-    std::uintptr_t at;
-    std::size_t n;
-};
-
 class Reader {
   public:
     // `kinds`: the classes of tensors with memory of their own; `formats`: the dtypes by their code; `threads` gives
-    // how many there are.
-    Reader(const nanobind::sequence &kinds, const nanobind::sequence &formats, nanobind::object threads);
+    // how many there are; `exchange`: the tensors' `__dlpack_c_exchange_api__`, None where there is none.
+    Reader(const nanobind::sequence &kinds, const nanobind::sequence &formats, nanobind::object threads,
+           nanobind::handle exchange);
 
     // The statistics of a tensor to a row, where it is one that can be read; a row that is written stays as it is.
     bool read(nanobind::handle tensor, double *row) const;
@@ -37,6 +33,9 @@ class Reader {
     void measure_at(const Memory &m, double *row) const;
 
   private:
+    bool ask(nanobind::handle tensor, Memory &found) const;
+
+    Exchange exchange_;
     std::vector<nanobind::object> kinds_, formats_;
     nanobind::object threads_, is_cpu_, dtype_, is_contiguous_, is_neg_, numel_, data_ptr_, shape_;
 };
