@@ -1,11 +1,13 @@
 """Write docs/activations/ from the definitions: a page and a figure for each function, the gallery, each language.
 
-And docs/gains.md, all gains beside those in use, and the figure of docs/criticality.md.
+And docs/rules/, a page for each rule; docs/gains.md, all gains beside those in use; the figure of docs/criticality.md.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from rule_pages import write_rules
 
 from undertow.report.activations import gain_table
 from undertow.report.activations.page import write_pages
@@ -21,6 +23,7 @@ def main() -> None:
     for path in gone:  # pages of functions that are no more
         path.unlink()
     (DOCS / "gains.md").write_text(gain_table.page(), encoding="utf-8")
+    write_rules(DOCS / "rules")
     save(phase_diagram("gelu"), DOCS / "phase-gelu.svg")
     print(f"{folder}: {len(written)} files written, {len(gone)} removed")
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from undertow.activations import activation
 from undertow.diagnosis.rule import Example
+from undertow.diagnosis.run import watch
+from undertow.record import Recording
 
 
 def mlp(
@@ -44,3 +46,14 @@ def classify(model: nn.Module, *, inputs: float = 1.0, scale: float = 1.0, lr: f
         return F.cross_entropy(output, target) * scale
 
     return Example(model, torch.optim.SGD(model.parameters(), lr), loss, batches)
+
+
+def observed(example: Example) -> Recording:
+    """The recording of the example's training, every step measured."""
+    with watch(example.model, example.optimizer, budget=None) as run:
+        for batch in example.batches:
+            example.optimizer.zero_grad()
+            loss = example.loss(example.model(batch[0]), batch[1])
+            loss.backward()
+            example.optimizer.step()
+    return run.recording

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.needs import SLOPES
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Cause, Evidence, Finding
-from undertow.record import Entry, Recording, Snapshot
+from undertow.diagnosis.units import Units, followed
+from undertow.foundation import Cause, Evidence, Finding, NotJudged
+from undertow.record import Recording
+from undertow.record.flow import layer_of
 
 CURES: dict[Cause, tuple[str, ...]] = {
     "learning_rate": ("learning_rate", "clip_norm", "leaky_relu"),
@@ -28,7 +29,8 @@ class Dead(Rule):
 
     What
     ----
-    At least half of a layer's units have f′ = 0 for every sample of all measured steps in the last half of the run.
+    At least half of a layer's units have f′ = 0 for every sample that was seen, or since some step for every sample
+    from there to the end.
 
     Why it hurts
     ------------
@@ -37,11 +39,16 @@ class Dead(Rule):
     Evidence
     --------
     The share of dead units per layer over all samples seen (not the share of zeros, which is ReLU's nature), whether
-    they were dead in the first steps, and the mean and spread of what the layer was given.
+    they were dead in the first steps, and the mean and spread of what the layer was given.  How many samples it takes
+    follows from chance: that units which fire for one sample in a hundred are silent in half of some layer of the
+    model must be improbable, with as many layers as it has.  A unit that fired before counts as dead only if its
+    silence is improbable at the rate at which it fired.  Whether a dead unit can recover is told by the gradient before
+    the layer: as long as one arrives there, the layers before may still move into the unit's reach.
 
     Counter-evidence
     ----------------
-    Too few samples: a unit that fires for one sample in a hundred looks dead in a small batch.
+    Too few samples: then the layer is not judged.  A loss that has halved all the same makes it a note: the units that
+    are left are enough.
 
     Cures
     -----
@@ -54,77 +61,73 @@ class Dead(Rule):
     """
 
     kind = "dead"
+    needs = (SLOPES,)
 
     share: float = 0.5
     """Origin: half of a layer's width lost; healthy ReLU layers lose up to a tenth (empirical)."""
-    samples: int = 300
-    """Origin: rule of three, a unit silent for 300 samples fires for less than 1 % of the data (95 %)."""
+    seldom: float = 0.01
+    """Origin: a unit that fires for one sample in a hundred learns from a hundredth of the data."""
+    chance: float = 0.05
+    """Origin: the usual level of a test, here for all layers of the model together (Bonferroni)."""
     shifted: float = 2.0
     """Origin: a pre-activation two standard deviations below zero leaves 2 % of a normal input above it."""
+    enough: float = 0.5
+    """Origin: ours; a model whose loss has halved learns from more than the bias of its last layer."""
 
-    def check(self, recording: Recording) -> Iterator[Finding]:
-        late = recording.recent
-        seen = sum(s.samples for s in late)
-        last = late[-1].ledger
-        for entry in last:
-            if entry.slope is None or entry.slope.saturating or entry.site.name not in late[-1].alive:
-                continue
-            dead = self._share(late, entry)
-            if dead == 1.0 or (dead >= self.share and seen >= self.samples):
-                yield self._finding(recording, entry, dead, seen)
-                return
+    def check(self, recording: Recording) -> Iterator[Finding | NotJudged]:
+        judged = (e for e in recording.snapshots[-1].ledger if e.slope is not None and not e.slope.saturating)
+        layers = [layer for entry in judged if (layer := followed(recording, entry, self.seldom, self.share))]
+        silent = [layer for layer in layers if layer.dead >= self.share]
+        dead = [layer for layer in silent if layer.by_chance(self.seldom) * len(layers) <= self.chance]
+        if dead:
+            yield self._finding(recording, dead)
+        elif silent:
+            yield NotJudged(self.name, self.kind, "few_samples", {"seen": silent[0].samples, "where": silent[0].label})
 
-    @staticmethod
-    def _share(snapshots: Iterable[Snapshot], entry: Entry) -> float:
-        masks: list[Tensor] = [s.alive[entry.site.name] for s in snapshots if entry.site.name in s.alive]
-        masks = [m for m in masks if m.shape == masks[-1].shape]
-        return 1.0 - torch.stack(masks).any(0).float().mean().item() if masks else 0.0
-
-    def _finding(self, recording: Recording, entry: Entry, dead: float, seen: int) -> Finding:
-        born = self._share(recording.snapshots[:5], entry)
-        cause = self._cause(recording, entry, born)
-        before = next((e for e in recording.snapshots[0].ledger if e.site == entry.previous), None)
-        values = {
-            "share": dead,
-            "born": born,
-            "act": entry.slope.activation if entry.slope else "",
-            "samples": seen,
-            "mean": before.forward.mean if before else 0.0,
-            "std": before.forward.std if before else 0.0,
-            "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
-        }
+    def _finding(self, recording: Recording, dead: list[Units]) -> Finding:
+        layer = dead[0]
+        entry, first = layer.entry, recording.snapshots[0]
+        cause = self._cause(recording, layer)
+        before = next((e for e in first.ledger if e.site == entry.previous), None)
+        now = next((e for e in recording.snapshots[-1].ledger if e.site == entry.previous), None)
+        learns = _halved(recording, self.enough)
+        severity = "critical" if any(one.dead == 1.0 for one in dead) else "warning"
         return Finding(
             kind="dead",
-            severity="critical" if dead == 1.0 else "warning",
+            severity="note" if learns else severity,
             cause=cause,
-            where=entry.site.label,
-            step=recording.snapshots[0].step if born >= self.share else self._since(recording, entry),
+            where=layer.label if cause == "activation" else layer_of(first.ledger, entry).site.label,
+            step=layer.since,
             evidence=(
-                Evidence("dead_share", dead, None, self.share, "half_layer"),
-                Evidence("dead_share_first", born, None, self.share, "half_layer"),
-                Evidence("samples_seen", float(seen), float(self.samples), None, "rule_of_three"),
+                Evidence("dead_share", layer.dead, None, self.share, "half_layer"),
+                Evidence("dead_share_first", layer.born, None, self.share, "half_layer"),
+                Evidence("silent_by_chance", min(layer.by_chance(self.seldom), 1.0), self.chance, None, "all_layers"),
+                Evidence("gradient_before", now.backward_rms if now else 0.0, None, None, "recovers"),
             ),
+            counter_evidence=(Evidence("loss_halved", float(learns), None, 0.0, "enough_left"),),
             cures=CURES[cause],
-            values=values,
+            values={
+                "share": layer.dead,
+                "born": layer.born,
+                "act": entry.slope.activation if entry.slope else "",
+                "samples": layer.samples,
+                "mean": before.forward.mean if before else 0.0,
+                "std": before.forward.std if before else 0.0,
+                "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
+            },
+            sites=tuple(one.label for one in dead),
         )
 
-    def _cause(self, recording: Recording, entry: Entry, born: float) -> Cause:
+    def _cause(self, recording: Recording, layer: Units) -> Cause:
         last = recording.snapshots[-1].ledger
-        if last.path and last.path[-1].site == entry.site:
+        if not any(e.site.effect == "weights" for e in last.entries[last.entries.index(layer.entry) :]):
             return "activation"
-        if born < self.share:
+        if layer.born < layer.dead / 2:  # most of them have fired
             return "learning_rate"
-        before = next((e for e in recording.snapshots[0].ledger if e.site == entry.previous), None)
+        before = next((e for e in recording.snapshots[0].ledger if e.site == layer.entry.previous), None)
         if before is not None and before.forward.mean < -self.shifted * before.forward.std:
             return "weights"
         return "depth"
-
-    def _since(self, recording: Recording, entry: Entry) -> int:
-        """The first measured step from which on half of the units stay dead."""
-        for index, snapshot in enumerate(recording.snapshots):
-            if self._share(recording.snapshots[index:], entry) >= self.share:
-                return snapshot.step
-        return recording.snapshots[-1].step
 
     @staticmethod
     def sick() -> Example:
@@ -133,3 +136,14 @@ class Dead(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("relu", depth=2, he=True, bias=-1.0, width=256), steps=20)
+
+
+def _halved(recording: Recording, share: float) -> bool:
+    """Whether the last losses are at most this share of the first, the one before any update or soon after.
+
+    False where no loss was seen, or a negative one.
+    """
+    losses = [reading.value for reading in recording.losses]
+    few = max(1, min(5, len(losses) // 2))
+    start = min(losses[0], median(losses[:few])) if losses else 0.0
+    return len(losses) > 1 and 0 <= median(losses[-few:]) <= share * start

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.needs import SLOPES
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
-from undertow.record import Entry, Recording, Snapshot
-from undertow.record.flow import FLAT_SHARE, LARGE_INPUT, is_fitted
+from undertow.record import Entry, Recording, Site, Snapshot
+from undertow.record.flow import FLAT_SHARE, LARGE_INPUT, is_fitted, layer_of
 
 CURES = {
     "weights": ("matched_init", "batch_norm", "relu"),
     "input_scale": ("batch_norm", "relu", "adam"),
 }
+PRODUCTS = ("mul", "multiply", "rmul", "imul")
+"""Operations whose operands are gates for one another."""
 
 
 @rule
@@ -40,7 +43,8 @@ class Saturated(Rule):
 
     Counter-evidence
     ----------------
-    A model that fits its data saturates at the end because it has learned; an output activation is meant to.
+    A model that fits its data saturates because it has learned, and nothing is said of it.  An output activation is
+    meant to saturate; so is a gate, whose value is multiplied with another one (a forget gate, squeeze-and-excite).
 
     Cures
     -----
@@ -52,6 +56,7 @@ class Saturated(Rule):
     """
 
     kind = "saturated"
+    needs = (SLOPES,)
 
     share: float = FLAT_SHARE
     """Origin: as `record.flow` says; the forecast has the same."""
@@ -59,26 +64,36 @@ class Saturated(Rule):
     """Origin: half of the units useless for half of the run."""
     large_input: float = LARGE_INPUT
     """Origin: as above."""
+    most: float = 0.95
+    """Origin: one unit in twenty is left to learn with."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         first = recording.snapshots[0]
         recent = [{e.site: e.slope.flat for e in s.ledger if e.slope} for s in recording.recent]
+        stuck: dict[Site, float] = {}
         for entry in self._judged(first):
-            assert entry.slope is not None
             late = [flat[entry.site] for flat in recent if entry.site in flat]
-            if entry.slope.flat < self.share or not late or median(late) < self.still:
-                continue
-            if is_fitted(recording, recording.snapshots[-1].ledger):
-                return
-            yield self._finding(entry, first, median(late))
-            return
+            if _flat(entry) >= self.share and late and median(late) >= self.still:
+                stuck[entry.site] = median(late)
+        if stuck and not is_fitted(recording, recording.snapshots[-1].ledger):
+            yield self._finding(first, stuck)
 
     def _judged(self, snapshot: Snapshot) -> Iterator[Entry]:
-        """Bounded activations but for the last operation, whose flatness the loss asks for."""
-        last = snapshot.ledger.path[-1].site if snapshot.ledger.path else None
-        return (e for e in snapshot.ledger if e.slope is not None and e.slope.saturating and e.site != last)
+        """Bounded activations that lead to weights, and are no factor of a product on their way."""
+        by_site = {e.site: e for e in snapshot.ledger}
+        leading: set[Site] = set()
+        gates: set[Site] = set()
+        for entry in reversed(snapshot.ledger.entries):
+            before = by_site.get(entry.previous) if entry.previous else None
+            if before is not None and (entry.site.effect == "weights" or entry.site in leading):
+                leading.add(before.site)
+                if entry.site.operation in PRODUCTS and before.slope is not None:
+                    gates.add(before.site)
+        judged = leading - gates
+        return (e for e in snapshot.ledger if e.slope is not None and e.slope.saturating and e.site in judged)
 
-    def _finding(self, entry: Entry, snapshot: Snapshot, late: float) -> Finding:
+    def _finding(self, snapshot: Snapshot, stuck: dict[Site, float]) -> Finding:
+        entry = next(e for e in snapshot.ledger if e.site in stuck)
         slope = entry.slope
         assert slope is not None
         size = snapshot.inputs.rms if snapshot.inputs else 1.0
@@ -88,18 +103,19 @@ class Saturated(Rule):
         received = before.forward_rms if before else size
         return Finding(
             kind="saturated",
-            severity="critical" if slope.flat > 0.95 else "warning",
+            severity="critical" if slope.flat > self.most else "warning",
             cause=cause,
-            where=entry.site.label,
+            where=layer_of(snapshot.ledger, entry).site.label,
             step=snapshot.step,
             evidence=(
                 Evidence("flat_share", slope.flat, None, self.share, "own_derivative"),
-                Evidence("flat_share_recent", late, None, self.still, "own_derivative"),
+                Evidence("flat_share_recent", stuck[entry.site], None, self.still, "own_derivative"),
                 Evidence("input_rms", size, None, self.large_input, "standardised"),
-                Evidence("preactivation_rms", received, None, None, ""),
+                Evidence("preactivation_rms", received),
             ),
             cures=CURES[cause],
             values={"share": slope.flat, "act": slope.activation, "input": size, "received": received},
+            sites=tuple(site.label for site in stuck),
         )
 
     @staticmethod
@@ -109,3 +125,7 @@ class Saturated(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("tanh", depth=4, gain=1.7), inputs=1.0)
+
+
+def _flat(entry: Entry) -> float:
+    return entry.slope.flat if entry.slope else 0.0

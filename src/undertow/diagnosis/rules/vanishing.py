@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.needs import PATH
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Evidence, Finding
+from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Recording, Snapshot
-from undertow.record.flow import LOST, VANISHED, account, first_weights, flow, is_fitted, vanishing_cause
+from undertow.record.flow import (
+    EXPLODED,
+    LOST,
+    VANISHED,
+    account,
+    born_zero,
+    first_weights,
+    flow_without,
+    is_fitted,
+    vanishing_cause,
+)
 
 CURES = {
     "activation": ("relu", "batch_norm", "leaky_relu", "swish", "elu"),
     "weights": ("matched_init", "batch_norm", "relu"),
     "depth": ("batch_norm", "matched_init", "relu"),
+    "learning_rate": ("learning_rate", "clip_norm", "batch_norm"),
 }
 
 
@@ -27,7 +40,7 @@ class Vanishing(Rule):
     What
     ----
     The rms of ∂L/∂(tensor) at the first site is less than a thousandth of that at the last, in the first measured
-    steps, and still is in the last half of the run.
+    steps, and still is in the last half of the run; or it has become so in training and stayed so.
 
     Why it hurts
     ------------
@@ -41,8 +54,9 @@ class Vanishing(Rule):
 
     Counter-evidence
     ----------------
-    A flow that opens while training, a gradient at the output that has shrunk because the model fits its data, and
-    units that are dead or identical, which stop the gradient altogether.
+    A flow that opens while training, and units that are dead or identical, which stop the gradient altogether.  A
+    gradient at the output that has shrunk tenfold because the model fits its data makes it a note.  Layers that begin
+    at 0 on purpose (a head, a residual branch) are left out of the account: they open with their first step.
 
     Cures
     -----
@@ -55,24 +69,38 @@ class Vanishing(Rule):
     """
 
     kind = "vanishing"
+    needs = (PATH,)
 
     threshold: float = VANISHED
     """Origin: as `record.flow` says; the forecast has the same."""
     hopeless: float = LOST
     """Origin: as above."""
+    fallen: float = EXPLODED
+    """Origin: two decades below the run's own first step, which is more than a sound flow moves while it learns; where
+    the first step was below the threshold already and opened soon, it is not held against what came later."""
+    lasting: int = 3
+    """Origin: three measured steps in a row; one batch of outliers, or one step after a jump, is no state."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
-        early = [s for s in recording.snapshots[:5] if s.ledger.path]
-        late = [s for s in recording.recent if s.ledger.path]
-        if not early or not late or not self._vanishes(early) or not self._vanishes(late):
+        zero = born_zero(recording)
+        flows = [(s, flow_without(s.ledger, zero, "weights")) for s in recording.snapshots if s.ledger.path]
+        flows = [(s, size) for s, size in flows if not math.isnan(size)]  # no gradient at the output: nothing to judge
+        begun = self._since(recording, flows)
+        if begun is None:
             return
-        first = next(s for s in early if flow(s.ledger) < self.threshold)
-        cause, values = vanishing_cause(first.ledger), account(first.ledger)
-        left = flow(first.ledger)
-        recent = median(flow(s.ledger) for s in late)
+        half = recording.last_step / 2
+        recent = median([size for s, size in flows if s.step >= half] or [flows[-1][1]])
+        first, left = begun
+        developed = first.step > flows[0][0].step and flows[0][1] >= self.threshold
+        cause: Cause = "learning_rate" if developed else vanishing_cause(first.ledger)
+        fitted = is_fitted(recording, flows[-1][0].ledger)
+        values = account(first.ledger) | {
+            "before": flows[0][1],
+            "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
+        }
         yield Finding(
             kind="vanishing",
-            severity="critical" if recent < self.hopeless else "warning",
+            severity="note" if fitted else "critical" if recent < self.hopeless else "warning",
             cause=cause,
             where=first_weights(first.ledger).site.label,
             step=first.step,
@@ -82,16 +110,23 @@ class Vanishing(Rule):
                 Evidence("activation_factor", values["activation"], 0.7, 1.4, "keeps_size"),
                 Evidence("weights_factor", values["weights"], 0.7, 1.4, "keeps_size"),
             ),
-            counter_evidence=(
-                Evidence("fitted", float(is_fitted(recording, late[-1].ledger)), None, 0.0, "not_fitted"),
-            ),
+            counter_evidence=(Evidence("fitted", float(fitted), None, 0.0, "not_fitted"),),
             cures=CURES[cause],
             values=values,
+            sites=tuple(e.site.label for e in first.ledger.path),
         )
 
-    def _vanishes(self, snapshots: list[Snapshot]) -> bool:
-        flows = [flow(s.ledger) for s in snapshots]
-        return median(flows) < self.threshold  # a NaN compares false: no gradient at the output is no flow to judge
+    def _since(self, recording: Recording, flows: list[tuple[Snapshot, float]]) -> tuple[Snapshot, float] | None:
+        """The first measured step of a fault that is there from the start, or that has come to stay."""
+        if not flows:
+            return None
+        half = recording.last_step / 2
+        early, late = flows[:5], [pair for pair in flows if pair[0].step >= half] or flows[-1:]
+        if all(median(size for _, size in part) < self.threshold for part in (early, late)):
+            return next(pair for pair in early if pair[1] < self.threshold)
+        bar = min(self.threshold, flows[0][1] / self.fallen)
+        sound = next((i for i in range(len(flows), 0, -1) if flows[i - 1][1] >= bar), 0)
+        return flows[sound] if len(flows) - sound >= self.lasting else None
 
     @staticmethod
     def sick() -> Example:
