@@ -11,6 +11,7 @@ from torch import nn
 from undertow.cures import Cure, NotApplicableError, Training, all_cures, chosen
 from undertow.cures.exchange import Exchange
 from undertow.cures.surgery import Swap
+from undertow.cures.trial import clip
 from undertow.foundation import InputError, UnknownNameError, knows, language
 
 CURES = [pytest.param(cure, id=cure.label) for cure in all_cures()]
@@ -54,7 +55,7 @@ def test_a_cure_changes_a_copy_and_nothing_else(cure: Cure, make):
     held = [p for group in cured.optimizer.param_groups for p in group["params"]]
     assert {id(p) for p in held} == {id(p) for p in cured.model.parameters()}
     assert len(held) == len(set(held))
-    if cure.name not in {*SWAPS, "matched_init"}:
+    if cure.name not in {*SWAPS, "matched_init", "orthogonal_init"}:
         assert torch.equal(torch.get_rng_state(), generator)
 
 
@@ -67,9 +68,14 @@ def test_the_patch_does_what_apply_does(cure: Cure, make):
     by_hand = fresh(make)
     torch.manual_seed(1)
     space = {"model": by_hand.model, "optimizer": by_hand.optimizer}
+    for each in (cured.model, by_hand.model):  # what clips a gradient must find one
+        each(given.batches[0][0]).square().sum().mul(1e3).backward()  # pyright: ignore[reportIndexIssue]
     exec(compile(cure.patch(by_hand), "patch", "exec"), space)
     assert kinds(cured.model) == kinds(by_hand.model)
     x = given.batches[0][0]  # pyright: ignore[reportIndexIssue]
+    clip(cured)
+    pairs = zip(cured.model.parameters(), by_hand.model.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None)
     assert torch.equal(cured.model(x), by_hand.model(x))
     if isinstance(cure, Exchange) or cure.name in ("learning_rate", "momentum"):
         assert repr(space["optimizer"]) == repr(cured.optimizer)
@@ -234,3 +240,16 @@ def test_cures_are_found_by_name_and_label():
         chosen(["relu", "relu"])
     with pytest.raises(InputError, match="a name or a Cure"):
         chosen([3])  # pyright: ignore[reportArgumentType]
+
+
+def test_clipping_bounds_the_gradient():
+    def largest(name: str) -> Training:
+        cured = one(name).apply(training(mlp(nn.ReLU)))
+        cured.model(torch.full((4, 6), 1e3)).square().sum().backward()
+        clip(cured)
+        return cured
+
+    assert max(p.grad.abs().max() for p in largest("clip_value").model.parameters()) == 0.5
+    weights = [p for p in largest("adaptive_clip").model.parameters() if p.dim() > 1]
+    assert all((p.grad.norm(dim=1) <= 0.01 * p.norm(dim=1).clamp(min=1e-3) * (1 + 1e-5)).all() for p in weights)
+    assert "by a function of its own" in str(one("clip_norm").applies(largest("adaptive_clip")))

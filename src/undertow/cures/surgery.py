@@ -15,6 +15,7 @@ from undertow.cures.survey import Survey, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
 from undertow.theory import match_
+from undertow.theory.initialise import Distribution
 
 Layer = Callable[[], nn.Module]
 
@@ -65,9 +66,9 @@ def swap_activations(training: Training, layer: Layer) -> None:
     redraw(training)
 
 
-def redraw(training: Training) -> None:
+def redraw(training: Training, distribution: Distribution = "normal") -> None:
     """Draw the weights with the gains of the model's own activations; the optimizer forgets its averages."""
-    match_(training.model)
+    match_(training.model, distribution=distribution)
     training.optimizer.state.clear()
 
 
@@ -92,8 +93,9 @@ def swap_patch(training: Training, layer: Layer) -> str:
     return "\n".join([*lines, f"{inner}model.set_submodule(name, nn.{new})", redraw_line()]) + "\n"
 
 
-def redraw_line() -> str:
-    return f"ut.init.match_(model)  # {say('cures.patch.match')}"
+def redraw_line(distribution: Distribution = "normal") -> str:
+    given = "" if distribution == "normal" else f", distribution={distribution!r}"
+    return f"ut.init.match_(model{given})  # {say('cures.patch.match')}"
 
 
 def _known(module: nn.Module) -> Activation:

@@ -36,7 +36,8 @@ class Training:
     held_out:
         Batches for the metric's stand-in; without them the last fifth of `batches` is kept out of training.
     clip:
-        Clip the gradient's total norm to this before each step.
+        Clip the gradient's total norm to this before each step; or a function of the list of parameters that changes
+        their gradients in place, as `functools.partial(nn.utils.clip_grad_value_, clip_value=1.0)`.
     """
 
     model: nn.Module
@@ -45,7 +46,7 @@ class Training:
     batches: Batches
     metric: Callable[[nn.Module], float] | None = None
     held_out: Sequence[Any] | None = None
-    clip: float | None = None
+    clip: float | Callable[[list[nn.Parameter]], Any] | None = None
 
 
 def check(training: Any) -> Training:
@@ -75,8 +76,8 @@ def check(training: Any) -> Training:
             "loss(output, target) and metric(model)",
             "loss=torch.nn.functional.cross_entropy, metric=lambda model: accuracy(model, x, y)",
         )
-    if training.clip is not None and not training.clip > 0:
-        raise InputError(f"Training.clip={training.clip!r}", "a positive total norm, or None", "clip=1.0")
+    if not (training.clip is None or callable(training.clip) or training.clip > 0):
+        raise InputError(f"Training.clip={training.clip!r}", "a positive total norm, a function, or None", "clip=1.0")
     return training
 
 

@@ -88,14 +88,21 @@ def loop(training: Training, batches: Any, losses: list[float]) -> str:
         optimizer.zero_grad()
         loss = value_of(model, batch)
         loss.backward()
-        if training.clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        clip(training)
         optimizer.step()
         losses.append(loss.item())
         # A single infinite loss may pass; weights that are not finite never become so again.
         if not math.isfinite(losses[-1]) and not _finite(model):
             return say("cures.failed.nonfinite", step=len(losses) - 1)
     return "" if _finite(model) else say("cures.failed.nonfinite", step=len(losses) - 1)
+
+
+def clip(training: Training) -> None:
+    """Clips the gradients as the training wants it."""
+    if callable(training.clip):
+        training.clip(list(training.model.parameters()))
+    elif training.clip is not None:
+        nn.utils.clip_grad_norm_(training.model.parameters(), training.clip)
 
 
 def _observed(training: Training) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from undertow.cures.clipping import clip_refused
 from undertow.cures.cure import CURES, Cure
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
@@ -30,9 +31,7 @@ class ClipNorm(Cure):
     max_norm: float = 1.0
 
     def applies(self, training: Training) -> str | None:
-        if training.clip is not None and training.clip <= self.max_norm:
-            return say("cures.refused.clipped", norm=float(training.clip))
-        return None
+        return clip_refused(training, self.max_norm)
 
     def change(self, training: Training) -> None:
         training.clip = self.max_norm

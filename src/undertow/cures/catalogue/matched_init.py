@@ -26,7 +26,7 @@ class MatchedInit(Cure):
 
     name = "matched_init"
     reference = Reference("He, Zhang, Ren and Sun", 2015, "Delving deep into rectifiers", "1502.01852")
-    treats = ("vanishing", "exploding", "saturated")
+    treats = ("vanishing", "exploding", "saturated", "dead", "symmetric")
     changes_network = True
 
     def applies(self, training: Training) -> str | None:
