@@ -1,0 +1,160 @@
+"""How many faults the diagnosis finds and how often it cries wolf: `make score` writes docs/score.md.
+
+    python -m benchmarks.score                          ours on all runs, seeds 0 1 2
+    python -m benchmarks.score --peers                  the other tools and the folk rules on the same
+    python -m benchmarks.score --metamorphic            changes that may change no verdict
+    python -m benchmarks.score --truth                  whether the labels of our own models hold, without any tool
+    python -m benchmarks.score --only vanishing own     a name, a source, a file or a kind; printed, not written
+
+Each run is one process with one thread. What a tool said is kept in benchmarks/results/score-TOOL.json, and the page
+is made of all that is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks.score import truth
+from benchmarks.score.metamorphic import CHANGES
+from benchmarks.score.outcome import Outcome, judged
+from benchmarks.score.page import counts, page
+from benchmarks.score.processes import parallel
+from benchmarks.score.sources import CASES, ROOT, all_cases, chosen
+from benchmarks.score.tools import TOOLS
+from benchmarks.score.training import Case
+
+from undertow.foundation import InputError
+
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "score.md"
+
+
+def one(name: str, seed: int, tool: str, folder: Path, change: str = "") -> Outcome:
+    """In a process of its own, which knows the cases by their names only."""
+    return judged(all_cases(folder)[name], seed, TOOLS[tool], CHANGES[change] if change else None)
+
+
+def runs(work: list[tuple[Any, ...]], options: argparse.Namespace) -> Iterator[Any]:
+    """The outcomes, as they come."""
+    start = time.time()
+    for i, done in enumerate(parallel(one, work, options.jobs, ordered=False), 1):
+        print(f"{i:4d} / {len(work)}  {time.time() - start:5.0f} s  {line(done)}", flush=True)
+        yield done
+
+
+def line(o: Outcome) -> str:
+    right = "ALARM" if o.false_alarm else "MISS " if not o.found else "ok   "
+    return f"{right} {o.case:28s} {o.seed}  {o.error or '; '.join(map(str, o.said))}"
+
+
+def score(tool: str, cases: list[Case], options: argparse.Namespace) -> None:
+    """Runs a tool on the cases, prints what comes out and keeps it."""
+    print(f"# {tool}: {len(cases)} cases, seeds {options.seeds}")
+    # The rows of the matrix set their own seed: one run of each is all there is.
+    seeds = {c.name: options.seeds[:1] if c.source == "matrix" else options.seeds for c in cases}
+    work = [(c.name, seed, tool, options.cases) for c in cases for seed in seeds[c.name]]
+    found = sorted(runs(work, options), key=lambda o: (o.case, o.seed))
+    for source in sorted({o.source for o in found}):
+        names = ("found", "false alarms", "right cause", "right place")
+        numbers = counts([o for o in found if o.source == source])
+        print(f"{tool} on {source}: " + ", ".join(f"{n} {c}" for n, c in zip(names, numbers, strict=True)))
+    if not options.only:
+        save(f"score-{tool}", {"version": installed(tool), "outcomes": [asdict(o) for o in found]})
+
+
+def metamorphic(cases: list[Case], options: argparse.Namespace) -> None:
+    """Each change beside none, on every run in the ordinary loop."""
+    ordinary = [c for c in cases if c.source != "matrix" and c.training(options.seeds[0]).loop is None]
+    work = [(c.name, s, "undertow", options.cases, x) for c in ordinary for s in options.seeds for x in ("", *CHANGES)]
+    said: dict[tuple[str, int, str], set[str]] = {}
+    for w, o in zip(work, parallel(one, work, options.jobs), strict=True):
+        said[w[0], w[1], w[4]] = {f"broke down: {o.error}"} if o.error else {s.kind for s in o.said}
+        before = said[w[0], w[1], ""]
+        if said[w[0], w[1], w[4]] != before:
+            print(
+                f"{w[0]} seed {w[1]} {w[4]}: {names(said[w[0], w[1], w[4]])} for {names(before)}",
+                flush=True,
+            )
+    by_change: dict[str, Any] = {}
+    for change in CHANGES:
+        keys = [k for k in said if k[2] == change]
+        changed = [k for k in keys if said[k] != said[k[0], k[1], ""]]
+        lines = [f"`{n}` {s}: {names(said[n, s, c])} for {names(said[n, s, ''])}" for n, s, c in changed]
+        by_change[change] = {"runs": len(keys), "same": len(keys) - len(changed), "changed": lines}
+        print(f"{change}: same verdict {len(keys) - len(changed)} / {len(keys)}")
+    if not options.only:
+        save("score-metamorphic", {"by_change": by_change})
+
+
+def names(found: set[str]) -> str:
+    return ", ".join(sorted(found)) or "nothing"
+
+
+def installed(tool: str) -> str:
+    try:
+        return f"{tool.partition('-')[0]} {version(tool.partition('-')[0])}"
+    except PackageNotFoundError:
+        return "a rule in benchmarks/score/tools.py" if "-" in tool else "not installed"
+
+
+def save(name: str, what: dict[str, Any]) -> None:
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    what = {"date": date.today().isoformat(), "machine": machine, **what}
+    (RESULTS / f"{name}.json").write_text(json.dumps(what, indent=1, ensure_ascii=False) + "\n")
+
+
+def write(cases: dict[str, Case]) -> None:
+    """The page of all that is kept."""
+    kept = {t: RESULTS / f"score-{t}.json" for t in TOOLS}
+    results = {t: json.loads(path.read_text()) for t, path in kept.items() if path.is_file()}
+    changes = RESULTS / "score-metamorphic.json"
+    text = page(results, cases, json.loads(changes.read_text()) if changes.is_file() else None)
+    PAGE.write_text(text)
+    print(f"written: {PAGE}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="make score", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--cases", type=Path, default=CASES, help="the folder of the public cases")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=["undertow"], metavar="TOOL")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    for flag in ("--peers", "--metamorphic", "--truth", "--page"):
+        parser.add_argument(flag, action="store_true")
+    options = parser.parse_args()
+    try:
+        every = all_cases(options.cases)
+        cases = chosen(every.values(), options.only)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.truth:
+        return truth.check([c for c in cases if c.source == "own"], options.seeds, options.jobs)
+    if options.metamorphic:
+        metamorphic(cases, options)
+    elif not options.page:
+        for tool in [t for t in TOOLS if not t.startswith("undertow")] if options.peers else options.tools:
+            score(tool, cases, options)
+    if not options.only:
+        write(every)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
