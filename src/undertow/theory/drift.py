@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from undertow.activations import Pointwise
 from undertow.theory.blueprint import Blueprint
-from undertow.theory.laws import Activate, Add, Conv, Linear
+from undertow.theory.laws import Activate, Add, Conv, Linear, UnitNorm
+from undertow.theory.laws.tails import tails
 from undertow.theory.moments import Moments, moments
 from undertow.theory.signal import Delta, Signal
 from undertow.theory.width import places
@@ -112,14 +113,19 @@ def _forward(
     sizes, made = [Wander()] * len(signals), [Wander()] * len(signals)
     responses: list[Response | None] = [None] * len(signals)
     normalised: set[int] = set()
+    readers = blueprint.readers()
     for index, node in enumerate(blueprint.nodes):
         law, inputs = node.law, [sizes[i] for i in node.inputs]
         if law.effect == "normalisation":
             normalised.add(index)
         elif isinstance(law, Activate):
             x = signals[node.inputs[0]]
+            centred = bool(readers[index]) and all(_centres(blueprint.nodes[i].law) for i in readers[index])
             response = responses[index] = response_of(law.activation, x)
             noise = response.noise
+            if centred:  # by the variance that is taken, not by E[f²]
+                kurtosis = tails(signals[index]).kurtosis
+                noise = noise.times((kurtosis - 1) / noise.alone) if noise.alone else noise
             if normalised.issuperset(node.inputs):  # the units' squares have a sum that does not vary
                 taken = min(2 * response.forward**2, noise.alone)
                 noise = Wander(noise.alone - taken, min(noise.shared, noise.alone - taken))
@@ -127,13 +133,17 @@ def _forward(
             sizes[index] = inputs[0].times(response.forward**2).plus(made[index])
         elif isinstance(law, Add):
             for source, size in zip(node.inputs, inputs, strict=True):
-                sizes[index] = sizes[index].plus(size.times(_share(signals, index, source) ** 2))
+                sizes[index] = sizes[index].plus(size.times(share(signals, index, source) ** 2))
         elif isinstance(law, Linear | Conv):
-            sizes[index] = inputs[0].times(_kept(law, signals[index]) ** 2)
+            sizes[index] = inputs[0].times(kept(law, signals[index]) ** 2)
         else:
             for size in inputs:
                 sizes[index] = sizes[index].plus(size)
     return sizes, made, responses
+
+
+def _centres(law: object) -> bool:
+    return isinstance(law, UnitNorm) and law.centred
 
 
 def _before(
@@ -145,9 +155,9 @@ def _before(
     if getattr(law, "effect", "") == "normalisation":
         return here._replace(sensitivity=-1.0)
     if isinstance(law, Add):
-        return here._replace(sensitivity=here.sensitivity * _share(signals, index, source))
+        return here._replace(sensitivity=here.sensitivity * share(signals, index, source))
     if isinstance(law, Linear | Conv):
-        return here._replace(sensitivity=here.sensitivity * _kept(law, signals[index]))
+        return here._replace(sensitivity=here.sensitivity * kept(law, signals[index]))
     return here
 
 
@@ -163,12 +173,12 @@ def _bounded(sensitivity: float) -> float:
     return min(max(sensitivity, -STEEPEST), STEEPEST)
 
 
-def _share(signals: Sequence[Signal], index: int, source: int) -> float:
+def share(signals: Sequence[Signal], index: int, source: int) -> float:
     total = float(signals[index].square.mean())
     return min(float(signals[source].square.mean()) / total, 1.0) if total > 0 else 0.0
 
 
-def _kept(law: Linear | Conv, y: Signal) -> float:
+def kept(law: Linear | Conv, y: Signal) -> float:
     """The share of E[y²] that comes from the input, not from the bias."""
     total = float(y.square.mean())
     return max(1 - law.bias / total, 0.0) if total > 0 else 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from undertow.theory.alignment import aligned
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.drift import drifted
 from undertow.theory.signal import Delta, Pairs, Signal, measured
@@ -46,7 +47,8 @@ def propagate(blueprint: Blueprint, cotangent: float | Tensor = 1.0) -> Flow:
         for source, share in zip(node.inputs, handed, strict=True):
             if share is not None:
                 deltas[source] = share if (so_far := deltas[source]) is None else joined(so_far, share)
-    deltas = drifted(blueprint, signals, scattered(blueprint, signals, deltas, shares), shares)
+    for finite in (scattered, drifted, aligned):  # what layers of finite width add
+        deltas = finite(blueprint, signals, deltas, shares)
     return Flow(tuple(signals), tuple(deltas), tuple(flags), tuple(shares))
 
 

@@ -64,6 +64,14 @@ class Pairs(NamedTuple):
     def plus(self, other: Pairs) -> Pairs:
         return Pairs(*(a + b for a, b in zip(self, other, strict=True)))
 
+    def over(self, samples: int, positions: int) -> float:
+        """The mean over all pairs of two different places; 0 where there is one place."""
+        n = samples * positions
+        if n < 2:
+            return 0.0
+        total = (samples - 1) * self.samples + (positions - 1) * self.positions
+        return (total + (samples - 1) * (positions - 1) * self.both) / (n - 1)
+
 
 NONE = Pairs()
 """Two places have nothing in common."""

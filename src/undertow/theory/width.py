@@ -133,7 +133,7 @@ def _behind(law: object, here: Scatter, x: Signal, delta: Delta) -> Scatter:
     if isinstance(law, Activate):
         return here.slopes(units, _uneven_at(law.activation, x))
     if getattr(law, "effect", "") == "normalisation":
-        return here.times(math.exp(x.spread))
+        return here.times(math.exp(x.spread)) if x.normal else here  # behind an activation, `drift` has it
     if getattr(law, "effect", "") == "weights":
         return here.weights(units)
     return here

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from undertow.activations import Pointwise
 from undertow.theory.laws.base import Call, Law, is_signal, law
 from undertow.theory.laws.normalisation import Affine
-from undertow.theory.quadrature import gaussian_nodes
+from undertow.theory.laws.tails import tails
 from undertow.theory.signal import Delta, Pairs, Signal
 
 WIDE = 1 / 8
@@ -58,7 +54,7 @@ class BatchNorm(Law):
 
     def _common(self, x: Signal) -> float:
         """The mean product of two different places."""
-        return over_places(x.pairs, *self._places(x))
+        return x.pairs.over(*self._places(x))
 
     def _variance(self, x: Signal) -> float:
         """Of a channel over its places."""
@@ -91,16 +87,16 @@ class BatchNorm(Law):
         if n <= 3:
             return (delta.scaled(0.0),)
         size = float(delta.square.mean())
-        along = over_places(delta.pairs, samples, positions)
+        along = delta.pairs.over(samples, positions)
         lean = delta.lean() if delta.lean else None
         tilted = lean.square if lean else size
-        tilted_pairs = over_places(lean.pairs, samples, positions) if lean else 0.0
+        tilted_pairs = lean.pairs.over(samples, positions) if lean else 0.0
         lost_mean = size / n + (1 - 1 / n) * along
         lost_tilt = tilted / n + (1 - 1 / n) * tilted_pairs
         left = max(1 - (lost_mean + lost_tilt) / size, 0.0) if size else 0.0
-        made = shaped(x)
+        made = tails(x)
         different = max(rank(x, samples, positions), FEWEST)
-        factor = self.affine.scale / self._variance(x) * (1 + (made.tails - 1) / (different - 2))
+        factor = self.affine.scale / self._variance(x) * (1 + (made.kurtosis - 1) / (different - 2))
         pairs = Pairs(*((p - lost_mean) * factor for p in delta.pairs))
         return (replace(delta.scaled(factor * left, spread=x.spread), pairs=pairs, tilt=1 - 2 * made.steep / n),)
 
@@ -124,40 +120,3 @@ def rank(x: Signal, samples: int, positions: int) -> float:
     values = [max(value, 0.0) for value in (own, of_sample, of_position)]
     squares = sum(m * value**2 for m, value in zip(times, values, strict=True))
     return sum(m * value for m, value in zip(times, values, strict=True)) ** 2 / squares if squares else 1.0
-
-
-class Shape(NamedTuple):
-    """Of x over the places of a unit."""
-
-    tails: float = 3.0
-    """Its kurtosis."""
-    steep: float = 0.0
-    """E[f′² (f − m)²]/(E[f′²] Var f) − 1 of the activation behind it: how much steeper it is where it is far from its
-    mean.  There a unit's s is large, and more of δ is lost with x̂: each takes this over n."""
-
-
-def shaped(x: Signal) -> Shape:
-    made = x.drawn
-    return Shape() if x.normal or made is None or made.activation is None else _shape(*made[:3])
-
-
-@lru_cache(maxsize=256)
-def _shape(activation: Pointwise, variance: float, mean: float) -> Shape:
-    u, w = gaussian_nodes(mean, variance, activation.kinks)
-    at = torch.from_numpy(u).unsqueeze(1).expand(-1, activation.channels)
-    with torch.no_grad():
-        f, slope = activation(at).mean(1).numpy(), activation.derivative(at).mean(1).numpy()
-    away, steep = (f - w @ f) ** 2, slope**2
-    size = float(w @ away)
-    if not size or not float(w @ steep):
-        return Shape()
-    return Shape(float(w @ away**2) / size**2, float(w @ (steep * away)) / (float(w @ steep) * size) - 1)
-
-
-def over_places(pairs: Pairs, samples: int, positions: int) -> float:
-    """The mean over all pairs of two different places."""
-    n = samples * positions
-    if n < 2:
-        return 0.0
-    total = (samples - 1) * pairs.samples + (positions - 1) * pairs.positions
-    return (total + (samples - 1) * (positions - 1) * pairs.both) / (n - 1)

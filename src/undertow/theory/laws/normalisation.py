@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from undertow.theory.laws.base import Call, Law, is_signal, law, like, mean_square
+from undertow.theory.laws.tails import tails
 from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
 
@@ -37,7 +38,9 @@ class UnitNorm(Law):
 
     δx = (γ/s)(δ − mean δ − x̂ mean(δ x̂)):  E[δx²] = E[γ²] E[1/s²] (1 − 2/n) E[δ²], for two directions of n units are
     lost (one by RMSNorm); E[1/s²] is larger than 1/E[s²] by the scatter of s².  Behind a layer's weights the scatter
-    is larger than the loss; on a residual stream there is none, and the next norm loses no new directions.
+    is larger than the loss; on a residual stream there is none, and the next norm loses no new directions.  Behind an
+    activation the scatter of s² is what `drift` follows; m takes E[s²]/n of it away, and what is lost goes with the
+    slopes, as `Tails.steep` says.
     Ba, Kiros, Hinton (2016), arXiv:1607.06450; Zhang, Sennrich (2019), arXiv:1910.07467.
     """
 
@@ -82,9 +85,23 @@ class UnitNorm(Law):
         return self.affine.after(replace(out, spread=0.0))
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
-        variance, _ = self._variance(inputs[0])
-        left = 1 + max(inputs[0].spread - (2 if self.centred else 1) / self.units, 0)
-        return (delta.scaled(self.affine.scale * left / variance, spread=inputs[0].spread),)
+        (x,) = inputs
+        variance, _ = self._variance(x)
+        lost = (2 if self.centred else 1) / self.units
+        if x.normal:
+            scatter, left = x.spread, 1 + max(x.spread - lost, 0)
+        else:
+            scatter, left = 0.0, 1 - min(lost, x.spread) + (self.centred - self._steeper(x)) / self.units
+        return (delta.scaled(self.affine.scale * max(left, 0.0) / variance, spread=scatter),)
+
+    def _steeper(self, x: Signal) -> float:
+        """`Tails.steep` of the direction that is lost, and of 1/s² where places differ: the median over initialisations
+        of a product of two sizes is that of each, its mean over places is not."""
+        square, mean = float(x.square.mean()), float(x.mean.mean()) if self.centred else 0.0
+        places = x.layout.count("S"), math.prod(x.layout.positions)
+        common = (x.pairs.over(*places) - mean**2) / (square - mean**2) if square > mean**2 else 1.0
+        own = (1 - min(max(common, 0.0), 1.0) ** 2) * (1 - 1 / math.prod(places))
+        return tails(x, self.centred).steep * (1 + own)
 
 
 @law("group_norm", "instance_norm")
