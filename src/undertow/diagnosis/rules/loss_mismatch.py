@@ -13,7 +13,7 @@ from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.needs import PARAMETERS, PATH
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
-from undertow.record import Entry, Recording, Snapshot
+from undertow.record import Entry, Recording, Snapshot, Term
 
 CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
 NORMALISES = {"softmax", "log_softmax", "softmin", "layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"}
@@ -35,8 +35,8 @@ class LossMismatch(Rule):
 
     Evidence
     --------
-    In every measured step: the loss sends a gradient to the output, the operation hands back none, its outcome has no
-    spread and what it was given has.
+    A softmax over an axis of length 1 in the graph of the loss.  Or, in every measured step: the loss sends a gradient
+    to the output, a normalisation hands back none, its outcome has no spread and what it was given has.
 
     Counter-evidence
     ----------------
@@ -57,24 +57,39 @@ class LossMismatch(Rule):
     needs = (PATH, PARAMETERS)
 
     def check(self, recording: Recording) -> Iterator[Finding]:
+        if recording.wiring is not None and any(t.classes == 1 for t in recording.wiring.terms):
+            yield self._in_the_loss(recording, next(t for t in recording.wiring.terms if t.classes == 1))
+            return
         found = [self._constant(s) for s in recording.snapshots if s.parameters]
         if not found or any(f is None for f in found):
             return
         before, entry = next(f for f in found if f is not None)
-        units = _units(recording, entry)
         yield Finding(
             kind="loss_mismatch",
             severity="critical",
             cause="loss",
             where=entry.site.label,
             step=recording.snapshots[0].step,
-            evidence=(
-                Evidence("spread_kept", entry.forward.std / before.forward.std, 0.01, None, "output_differs"),
-                Evidence("gradient_handed_back", before.backward.max, None, None, ""),
-                *((Evidence("softmax_units", float(units), 2.0, None, "twins"),) if units else ()),
-            ),
+            evidence=(Evidence("spread_kept", entry.forward.std / before.forward.std, 0.01, None, "output_differs"),),
             cures=CURES["loss"],
-            values={"operation": entry.site.operation, "value": entry.forward.mean, "spread": before.forward.std},
+            values={"operation": entry.site.operation, "value": f"{entry.forward.mean:.3g}"},
+        )
+
+    @staticmethod
+    def _in_the_loss(recording: Recording, term: Term) -> Finding:
+        """A softmax over one unit, wherever it is: the graph of the loss shows its axis."""
+        operation = next(o for o in reversed(term.operations) if "softmax" in o)
+        path = recording.snapshots[0].ledger.path
+        entry = next((e for e in reversed(path) if e.site.operation == operation), None)
+        return Finding(
+            kind="loss_mismatch",
+            severity="critical",
+            cause="loss",
+            where=entry.site.label if entry else "loss",
+            step=recording.snapshots[0].step,
+            evidence=(Evidence("softmax_units", 1.0, 2.0, None, "twins"),),
+            cures=CURES["loss"],
+            values={"operation": operation, "value": "0" if operation.startswith("log") else "1"},
         )
 
     @staticmethod
@@ -106,13 +121,6 @@ ROUNDING = 1e-5
 
 def _any_gradient(snapshot: Snapshot) -> bool:
     return any(r.gradient is not None and r.gradient.max > 0 for r in snapshot.parameters.values())
-
-
-def _units(recording: Recording, entry: Entry) -> int:
-    """How many units the softmax is over, where the loss's graph has told; else 0."""
-    if recording.wiring is None or "softmax" not in entry.site.operation:
-        return 0
-    return next((t.shape[t.axis] for t in recording.wiring.terms if t.axis is not None), 0)
 
 
 def _binary(softmax: bool) -> Example:

@@ -21,7 +21,9 @@ from undertow.record.stack import user_line
 
 WITHOUT_GRADIENTS = "no_grad"
 LEAVES_TORCH = {"item", "tolist", "numpy", "float", "int", "array"}
-ENTERS_TORCH = {"tensor", "as_tensor", "from_numpy"}
+ENTERS_TORCH = {"tensor", "as_tensor"}
+UNSEEN_WAY = {"numpy", "array"}
+"""No mode sees `torch.from_numpy`: a tensor that nothing in the pass has made may be what became of an array."""
 MOST_CUTS = 512
 """A pass with more calls that cut would be slow to look through; the first ones are kept.  Ours."""
 Key = tuple[str, str, str | None]
@@ -53,6 +55,10 @@ class Cuts:
         self._cuts: dict[Key, _Cut] = {}
         self._carried: Any = WeakTensorKeyDictionary()
         self._left: frozenset[Key] = frozenset()
+        self._unseen: frozenset[Key] = frozenset()
+        """Those of the calls that left torch by a way on which none comes back that can be seen."""
+        self._known: Any = WeakTensorKeyDictionary()
+        self._known.update(dict.fromkeys(trace.model.buffers(), True))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -83,12 +89,17 @@ class Cuts:
         if taking_part and _hands_on(name, results, plain, output):
             carried = self._cut(name, taking_part)
         if carried and name in LEAVES_TORCH and not results:
-            self._left = self._left | carried
+            self._left |= carried
+            self._unseen |= carried if name in UNSEEN_WAY else frozenset()
         for result in plain if carried else ():
             self._carried[result] = carried
+        if results:  # no mere question, as for a shape
+            self._known.update({t: True for t in (*given, *plain) if not t.requires_grad})
 
     def _carrying(self, given: list[Tensor]) -> frozenset[Key]:
-        found = (self._carried.get(t) for t in given if not t.requires_grad) if self._carried else ()
+        found = [self._carried.get(t) for t in given if not t.requires_grad] if self._carried else []
+        if self._unseen and any(t not in self._known for t in given if not t.requires_grad):
+            found.append(self._unseen)
         return frozenset().union(*(keys for keys in found if keys))
 
     def _cut(self, name: str, taking_part: list[Tensor]) -> frozenset[Key]:
