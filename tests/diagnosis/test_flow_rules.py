@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +12,8 @@ from undertow.diagnosis.examples import classify, mlp, observed
 from undertow.diagnosis.judge import asked
 from undertow.diagnosis.rule import Example, all_rules
 from undertow.foundation import Finding
-from undertow.record import Entry, Ledger, LossReading, Reading, Recording, Site, Snapshot, StepReading
+from undertow.record import Entry, Ledger, Reading, Recording, Site, Snapshot, StepReading
+from undertow.record.flow import flow, trunk
 
 
 def said(recording: Recording, *names: str) -> list[Finding]:
@@ -109,10 +108,25 @@ def test_a_flow_that_breaks_in_training_is_dated(broken: int, output: float, exp
     assert [(f.kind, f.cause, f.step, f.severity) for f in found] == expected
 
 
-def test_a_gradient_that_grows_while_the_loss_falls_has_left_a_plateau() -> None:
-    snapshots = [chain(step, 0.9, 0.9) for step in range(8)]
-    norms = [1e-6, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1e-1]
-    run = Recording(steps=[StepReading(i, norm, 0.1) for i, norm in enumerate(norms)], snapshots=snapshots)
-    rising, falling = ([LossReading(i, 1 + way * i / 10) for i in range(8)] for way in (1, -1))
-    assert [f.cause for f in said(replace(run, losses=rising), "exploding")] == ["learning_rate"]
-    assert said(replace(run, losses=falling), "exploding") == []
+class Aux(nn.Module):
+    """A side head after more layers than the main one has, whose loss weighs little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.main = nn.Sequential(nn.Linear(16, 32), nn.ReLU()), nn.Linear(32, 4)
+        self.side = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        body = self.body(x)
+        return self.main(body), self.side(body)
+
+
+def test_the_flow_is_that_of_the_loss_that_dominates() -> None:
+    def loss(outputs: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        return F.cross_entropy(outputs[0], target) + 1e-5 * F.cross_entropy(outputs[1], target)
+
+    ledger = ut.examine(Aux(), (torch.randn(64, 16), torch.arange(64) % 4), loss).ledger
+    assert ledger.end_to_end > 1e4
+    assert [e.site.label for e in trunk(ledger)] == ["body.0 (linear)", "body.1 (relu)"]
+    assert flow(ledger) < 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -33,19 +33,36 @@ FITTED = 0.1
 """Once the gradient at the output has fallen to a tenth of its start, the model fits and small gradients are due."""
 
 
+def trunk(ledger: Ledger) -> tuple[Entry, ...]:
+    """The main path up to where the gradient comes from.
+
+    The path is the longest one, and may lead to an output that hardly counts: a side head whose loss weighs little.
+    It ends at a fork where another consumer sends back a hundred times more than is seen anywhere further on.
+    """
+    path, largest = ledger.path, 0.0
+    end = len(path)
+    for place in range(len(path) - 1, 0, -1):
+        largest = max(largest, path[place].backward_rms)
+        if path[place].branching > EXPLODED and path[place - 1].backward_rms > EXPLODED * largest:
+            end = place
+    return path[:end]
+
+
 def flow(ledger: Ledger) -> float:
-    """Backward rms at the first site over that at the last, without what pooling and slicing do to an rms.
+    """Backward rms at the first site of the trunk over that at its last, without what pooling and slicing do to an rms.
 
     What happens in a loop over time is left out: it is judged along time.  Scale-free: the loss's scale divides out.
     NaN where the last site's backward value is 0 or not finite, or nothing comes out of a loop.
     """
-    found = loops(ledger)
-    resizing = _resizing(ledger).items()
+    path = trunk(ledger)
+    if not path or not path[-1].backward_rms:
+        return math.nan
+    found = [x for x in loops(ledger) if x.last < len(path)]
+    resizing = _resizing(path).items()
     resized = math.prod(f for place, f in resizing if not any(x.first < place <= x.last for x in found))
-    resized *= math.prod(_left(ledger.path[x.first].backward_rms, ledger.path[x.last].backward_rms) for x in found)
-    return (
-        ledger.end_to_end / resized if resized and math.isfinite(resized) else math.nan if found else ledger.end_to_end
-    )
+    resized *= math.prod(_left(path[x.first].backward_rms, path[x.last].backward_rms) for x in found)
+    size = path[0].backward_rms / path[-1].backward_rms
+    return size / resized if resized and math.isfinite(resized) else math.nan if found else size
 
 
 def _left(first: float, last: float) -> float:
@@ -57,13 +74,13 @@ def flow_without(ledger: Ledger, sites: Collection[Site], effect: Effect = "acti
 
     NaN where one of them lets nothing pass: what the layers before it would do with a gradient is not known.
     """
-    taken = math.prod(getattr(e, effect) for e in ledger.path if e.site in sites)
+    taken = math.prod(getattr(e, effect) for e in trunk(ledger) if e.site in sites)
     return flow(ledger) / taken if taken else math.nan
 
 
 def sizes(ledger: Ledger) -> list[float]:
     """Backward rms of each site of the main path, without what pooling and slicing behind it do to an rms."""
-    found, resized, factors = [], 1.0, _resizing(ledger)
+    found, resized, factors = [], 1.0, _resizing(ledger.path)
     for place in range(len(ledger.path) - 1, -1, -1):
         found.append(ledger.path[place].backward_rms / resized)
         factor = factors.get(place, 1.0)
@@ -71,7 +88,7 @@ def sizes(ledger: Ledger) -> list[float]:
     return found[::-1]
 
 
-def _resizing(ledger: Ledger) -> dict[int, float]:
+def _resizing(path: Sequence[Entry]) -> dict[int, float]:
     """Factors of the operations that change the number of values, by their places on the path; a product with a
     number changes none, and counts as any other.
 
@@ -80,7 +97,6 @@ def _resizing(ledger: Ledger) -> dict[int, float]:
     """
     left: list[tuple[int, int, int]] = []
     forks: list[tuple[int, int]] = []
-    path = ledger.path
     for place, (before, entry) in enumerate(pairwise(path), 1):
         had, has = before.forward.count, entry.forward.count
         if abs(entry.branching - 1) > ROUNDING:
@@ -100,7 +116,7 @@ def _resizing(ledger: Ledger) -> dict[int, float]:
 
 def layers(ledger: Ledger) -> int:
     """How many layers of weights the backward value passes on its way to the first site."""
-    return sum(e.site.effect == "weights" and e.previous is not None for e in ledger.path)
+    return sum(e.site.effect == "weights" and e.previous is not None for e in trunk(ledger))
 
 
 def is_fitted(recording: Recording, ledger: Ledger) -> bool:
@@ -150,7 +166,7 @@ def exploding_cause(ledger: Ledger) -> Cause:
 
 
 def _log_total(ledger: Ledger, effect: Any) -> float:
-    factors = [getattr(e, effect) for e in ledger.path]
+    factors = [getattr(e, effect) for e in trunk(ledger)]
     return sum(math.log(f) for f in factors if f > 0 and math.isfinite(f))
 
 

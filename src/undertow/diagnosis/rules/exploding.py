@@ -1,4 +1,4 @@
-"""The backward value grows on its way back, or from step to step."""
+"""The backward value grows on its way back."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ CURES = {
     "weights": ("matched_init", "batch_norm", "clip_norm", "learning_rate"),
     "activation": ("relu", "batch_norm", "clip_norm"),
     "depth": ("learning_rate", "clip_norm", "adam"),
-    "learning_rate": ("learning_rate", "clip_norm", "adam", "rmsprop"),
 }
 
 
 @rule
 @dataclass(frozen=True)
 class Exploding(Rule):
-    """The backward value grows from layer to layer, or the gradient grows from step to step.
+    """The backward value grows from layer to layer on its way to the first.
 
     What
     ----
     The rms of ∂L/∂(tensor) at the first site is more than a hundred times that at the last from the first step on, and
     either stays so, or the first steps moved the first layer's weights by their own size, so that the flow came down
-    only because what was there at the start is lost; or the gradient's norm grows a thousandfold over the run's own
-    first steps while the loss does not fall.
+    only because what was there at the start is lost.
 
     Why it hurts
     ------------
@@ -40,15 +38,14 @@ class Exploding(Rule):
 
     Evidence
     --------
-    The flow through the ledger, the mean factors, and the relative updates of the first layer; for growth in time the
-    norm of every step.  The cause is the weights where they exceed what their activations need, depth where
-    normalisation or residual sums grow a little in each layer, the learning rate where the flow was sound at the first
-    step.
+    The flow through the ledger, the mean factors, and the relative updates of the first layer.  The cause is the
+    weights where they exceed what their activations need, depth where normalisation or residual sums grow a little in
+    each layer.  A gradient that grows from step to step at a sound flow is `unstable_lr`.
 
     Counter-evidence
     ----------------
-    A flow that closes while training in small steps; a gradient that was tiny only in the first step, as when training
-    leaves a plateau; a model that fits its data all the same (an adaptive optimizer undoes the scale) makes it a note.
+    A flow that closes while training in small steps.  A model that fits its data all the same makes it a note: an
+    adaptive optimizer undoes the scale.
 
     Cures
     -----
@@ -68,20 +65,13 @@ class Exploding(Rule):
     """Origin: as `record.flow` says; the forecast has the same."""
     replaced: float = 1.0
     """Origin: steps as long as the weights themselves leave at most half of their square to what was there."""
-    growth: float = 1e3
-    """Origin: empirical; healthy runs vary by one to two decades."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         early = [s for s in recording.snapshots[:5] if s.ledger.path]
         flows = [flow(s.ledger) for s in early]
-        finite = [f for f in flows if math.isfinite(f)]
-        if not finite:
+        first = next((s for s, size in zip(early, flows, strict=True) if math.isfinite(size)), None)
+        if first is None or flow(first.ledger) <= self.threshold:
             return
-        if finite[0] <= self.threshold:
-            if max(finite) <= self.threshold:
-                yield from self._growing(recording)
-            return
-        first = next(s for s in early if flow(s.ledger) > self.threshold)
         late = [f for s in recording.recent if math.isfinite(f := flow(s.ledger))]
         stays = not late or median(late) > self.threshold
         moved = self._moved(early, first)
@@ -96,8 +86,7 @@ class Exploding(Rule):
         return sum(u for u in updates if math.isfinite(u))
 
     def _deep(self, recording: Recording, first: Snapshot, moved: float) -> Finding:
-        size, cause = flow(first.ledger), exploding_cause(first.ledger)
-        values = account(first.ledger) | {"growth": size, "rate": _rate(recording)}
+        size, cause, values = flow(first.ledger), exploding_cause(first.ledger), account(first.ledger)
         fitted = is_fitted(recording, recording.snapshots[-1].ledger)
         bad = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
         hopeless = bad is not None or size > self.threshold**2
@@ -123,32 +112,6 @@ class Exploding(Rule):
             sites=tuple(e.site.label for e in first.ledger.path),
         )
 
-    def _growing(self, recording: Recording) -> Iterator[Finding]:
-        norms = [s for s in recording.steps if math.isfinite(s.gradient_norm) and s.gradient_norm > 0]
-        if len(norms) < 2:
-            return
-        start, last = norms[0].gradient_norm, recording.steps[-1].gradient_norm
-        grown = next((s for s in norms if s.gradient_norm > self.growth * start), None)
-        if grown is None or (math.isfinite(last) and last < self.growth * start) or _falls(recording):
-            return
-        snapshot = min(recording.snapshots, key=lambda s: abs(s.step - grown.step))
-        growth = grown.gradient_norm / start
-        values = account(snapshot.ledger) | {"growth": growth, "rate": _rate(recording)}
-        bad = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
-        yield Finding(
-            kind="exploding",
-            severity="critical",
-            cause="learning_rate",
-            where=first_weights(snapshot.ledger).site.label,
-            step=grown.step,
-            evidence=(
-                Evidence("growth", growth, None, self.growth, "own_history"),
-                *([Evidence("first_nonfinite_step", float(bad))] if bad is not None else []),
-            ),
-            cures=CURES["learning_rate"],
-            values=values,
-        )
-
     @staticmethod
     def sick() -> Example:
         return classify(mlp("relu", depth=12, he=True, gain=2.0), lr=1e-3)
@@ -156,14 +119,3 @@ class Exploding(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("relu", depth=12, he=True), scale=1e5, lr=1e-7)
-
-
-def _falls(recording: Recording) -> bool:
-    """Whether the last losses are below the first: a gradient that grows while they fall has left a plateau."""
-    losses = [reading.value for reading in recording.losses]
-    few = max(1, min(5, len(losses) // 2))
-    return len(losses) > 1 and median(losses[-few:]) < median(losses[:few])  # a NaN compares false
-
-
-def _rate(recording: Recording) -> float:
-    return recording.steps[0].learning_rate if recording.steps else 0.0
