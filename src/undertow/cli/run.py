@@ -12,9 +12,10 @@ import typer
 from undertow.cli.main import FINDINGS, FINE
 from undertow.cli.options import Debug, Lang, command_app
 from undertow.cli.program import Program
-from undertow.cli.watching import Watching
+from undertow.cli.watching import Stopped, Watching
 from undertow.foundation import InputError, say
 from undertow.foundation.outputs import writable
+from undertow.foundation.vocabulary import Severity
 
 app = command_app()
 FILE = Path("run.undertow")
@@ -33,19 +34,31 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help=say("cli.run.file"))] = FILE,
     no_file: Annotated[bool, typer.Option("--no-file", help=say("cli.run.no_file"))] = False,
     strict: Annotated[bool, typer.Option("--strict", help=say("cli.run.strict"))] = False,
+    stop_on: Annotated[str, typer.Option("--stop-on", metavar="SEVERITY", help=say("cli.run.stop_on"))] = "",
     lang: Lang = None,
     debug: Debug = False,
 ) -> None:
     asked = Program(program[0], tuple(program[1:]), module)
     share, path = parsed_budget(budget), None if no_file else writable(output).absolute()
+    severity = parsed_severity(stop_on) if stop_on else None
     prepared = asked.prepare()
-    watching = Watching(asked.name, share, path)
-    status, process = prepared.run(), os.getpid()
+    watching = Watching(asked.name, share, path, severity)
+    status, process = prepared.run(ending=(Stopped,)), os.getpid()
     if process != watching.process:  # a child that the program forked ends here too
         raise typer.Exit(status)
     sys.stdout.flush()
     sick = watching.end()
-    raise typer.Exit(FINDINGS if strict and sick and status == FINE else status)
+    ended = watching.stopped is not None or (strict and sick and status == FINE)
+    raise typer.Exit(FINDINGS if ended else status)
+
+
+def parsed_severity(text: str) -> Severity:
+    """What ends a program early: a note never does."""
+    known: dict[str, Severity] = {"critical": "critical", "warning": "warning"}
+    severity = known.get(text.strip().lower())
+    if severity is None:
+        raise InputError(f"--stop-on {text}", "critical or warning", "--stop-on critical")
+    return severity
 
 
 def parsed_budget(text: str) -> float | None:

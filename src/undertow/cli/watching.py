@@ -7,21 +7,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from undertow.foundation import say
+from undertow.foundation import Finding, say
 from undertow.foundation.imports import when_imported
 from undertow.foundation.numbers import share as percent
+from undertow.foundation.vocabulary import Severity
+
+
+class Stopped(BaseException):
+    """Ends the program for a fault: no `except Exception` of its own holds it up."""
 
 
 class Watching:
     """One line is printed at the start; nothing until `end()`, on the first of several ranks only."""
 
-    def __init__(self, program: str, budget: float | None, path: Path | None = None) -> None:
-        """`path` is the run file's, which is made when the first model is found."""
+    def __init__(
+        self, program: str, budget: float | None, path: Path | None = None, stop_on: Severity | None = None
+    ) -> None:
+        """`path` is the run file's, which is made when the first model is found.
+
+        A finding of the severity `stop_on` or above ends the program: Stopped is raised out of an optimizer's step.
+        """
         self.process = os.getpid()
         self.measured = 0
         """Steps that were measured whole, once it has ended."""
         self._program, self._budget, self._path = program, budget, path
+        self._stop_on: Severity | None = stop_on
         self._file: Any = None
+        self._stop: Any = None
         self._out = sys.stderr
         self._discovery: Any = None
         self._failure: Exception | None = None
@@ -44,17 +56,31 @@ class Watching:
 
     def _found(self, observer: Any) -> None:
         """A model trains: from now on its recording goes to the run file."""
-        if self._path is None or self._failure is not None or _rank() != 0 or os.getpid() != self.process:
+        if self._failure is not None or _rank() != 0 or os.getpid() != self.process:
             return
         try:
-            from undertow.probe.describe import describe
-            from undertow.record.runfile import RunFile
+            if self._path is not None:
+                self._record(observer, self._path)
+            if self._stop_on is not None:
+                from undertow.diagnosis.stopping import Stop
 
-            self._file = self._file or RunFile(self._path)
-            self._file.follow(observer.recording, describe(observer.model))
-            observer.recording.sinks.append(self._file)
+                self._stop = self._stop or Stop(self._stop_on, Stopped, self._budget)
+                observer.recording.sinks.append(self._stop)
         except Exception as error:
             self._failure = error
+
+    def _record(self, observer: Any, path: Path) -> None:
+        from undertow.probe.describe import describe
+        from undertow.record.runfile import RunFile
+
+        self._file = self._file or RunFile(path)
+        self._file.follow(observer.recording, describe(observer.model))
+        observer.recording.sinks.append(self._file)
+
+    @property
+    def stopped(self) -> Finding | None:
+        """The fault that ended the program."""
+        return self._stop.found if self._stop is not None else None
 
     def end(self) -> bool:
         """Prints the diagnosis; whether it has a finding above a note."""
@@ -75,6 +101,8 @@ class Watching:
                 print(say("run.nothing.no_torch", program=self._program), file=self._out, flush=True)
             return False
         recordings = self._discovery.close()
+        if self._stop is not None:
+            self._stop.close()
         if self._file is not None:
             self._file.close()
         self.measured = sum(len(r.snapshots) for r in recordings)
@@ -91,6 +119,8 @@ class Watching:
         document, sick = ending(recordings, self._program, self._budget)
         console = Console(file=self._out, highlight=False)
         console.print()
+        if self.stopped is not None:
+            console.print(say("run.stopped", program=self._program, finding=self.stopped.title), soft_wrap=True)
         print_document(document, console)
         if self._file is not None:
             console.print(say("run.file", path=_near(self._file.path)), soft_wrap=True)

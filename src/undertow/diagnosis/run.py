@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.judge import judge
-from undertow.foundation import InputError
+from undertow.diagnosis.stopping import Stop, checked
+from undertow.foundation import Finding, InputError, StoppedError
 from undertow.probe import Observer, measure
 from undertow.probe.describe import describe
 from undertow.record import LossReading, Recording
@@ -24,8 +26,8 @@ from undertow.record.runfile import RunFile
 class Run:
     """A training run under observation; use it as a context manager around the user's own loop."""
 
-    def __init__(self, observer: Observer, file: RunFile | None = None) -> None:
-        self._observer, self._file = observer, file
+    def __init__(self, observer: Observer, file: RunFile | None = None, stop: Stop | None = None) -> None:
+        self._observer, self._file, self._stop = observer, file, stop
         if file is not None:
             file.follow(observer.recording, describe(observer.model))
 
@@ -58,6 +60,8 @@ class Run:
     def close(self) -> None:
         """Take every hook off, and finish the run file; the model is as it was before."""
         self._observer.close()
+        if self._stop is not None:
+            self._stop.close()
         if self._file is not None:
             self._file.follow(self.recording, describe(self._observer.model))  # lazy modules know their shapes now
             self._file.close()
@@ -73,6 +77,7 @@ def watch(
     *,
     budget: float | None = 0.02,
     path: str | PathLike[str] | None = None,
+    stop_on: Literal["critical", "warning"] | None = None,
 ) -> Run:
     """Observe a training loop, which stays as it is.
 
@@ -96,28 +101,42 @@ def watch(
         The run file to write while the run lasts, such as ``run.undertow`` (`undertow.load` reads it, also after the
         process was killed).  A file that is there stays: the new one is then ``run-2.undertow``, see `Run.path`.  Of
         several ranks the first writes it.
+    stop_on:
+        Judge the run while it lasts, within the budget, and end it by StoppedError where a finding of this severity or
+        above is made twice in a row.  It is raised out of `optimizer.step()`, which has done its work; the run, its
+        file and its diagnosis are as after any other end.  Of several ranks the first is stopped.
 
     Raises
     ------
     ModelError
         No parameters, or all of them frozen.
     InputError
-        A budget outside 0 … 1.
+        A budget outside 0 … 1, or a `stop_on` that is no severity.
     OutputError
         The run file can't be made.
     """
     if budget is not None and not 0 <= budget <= 1:
         raise InputError(f"budget={budget!r}", "a share of the run's time between 0 and 1, or None", "budget=0.02")
+    severity = checked(stop_on) if stop_on is not None else None
     observer = Observer(model, optimizer, budget)
-    if path is None or not _is_first():
+    if not _is_first():
         return Run(observer)
     try:
-        file = RunFile(path)
+        file = RunFile(path) if path is not None else None
     except BaseException:
         observer.close()
         raise
-    observer.recording.sinks.append(file)
-    return Run(observer, file)
+    stop = Stop(severity, partial(_stopped, severity), budget) if severity is not None else None
+    observer.recording.sinks += [sink for sink in (file, stop) if sink is not None]
+    return Run(observer, file, stop)
+
+
+def _stopped(severity: str, finding: Finding) -> StoppedError:
+    return StoppedError(
+        str(finding),
+        f"a run without a finding that is {severity}",
+        "run.diagnose() for the whole diagnosis, or ut.watch(model) without stop_on",
+    )
 
 
 def _is_first() -> bool:

@@ -9,7 +9,8 @@
     │   ├── BatchError        a batch that the model refuses
     │   └── LossError         a loss that is no scalar tensor with a gradient
     ├── NothingObservedError  no forward or backward pass was seen
-    └── OutputError           a file that cannot be written
+    ├── OutputError           a file that cannot be written
+    └── StoppedError          a run that was ended for a fault, as `stop_on` asks
 """
 
 from __future__ import annotations
@@ -48,4 +49,8 @@ class NothingObservedError(UndertowError):
 
 
 class OutputError(UndertowError, OSError):
+    pass
+
+
+class StoppedError(UndertowError):
     pass

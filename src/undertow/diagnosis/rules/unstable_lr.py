@@ -83,10 +83,12 @@ class UnstableLearningRate(Rule):
         first = recording.snapshots[0].ledger
         if first.path and flow(first) > EXPLODED:
             return
+        now = math.inf if seen.broke is not None else seen.values[-1]
         step = self._broke(recording, seen) if seen.broke is not None else self._grows(seen)
-        step = self._stays(seen) if step is None else step
+        if step is None:
+            now, step = median(seen.values[-self.readings :]), self._stays(seen)
         if step is not None:
-            yield self._finding(recording, seen, step)
+            yield self._finding(recording, seen, step, now)
 
     def _broke(self, recording: Recording, seen: Course) -> int | None:
         """The loss or the gradient left the number format, after steps that were too long."""
@@ -117,13 +119,12 @@ class UnstableLearningRate(Rule):
         begin = max((r.step for r in seen.losses if r.step < tail[0].step), default=tail[0].step)
         return seen.overshot(self.overshot, begin, tail[0].step + self.patience)
 
-    def _finding(self, recording: Recording, seen: Course, step: int) -> Finding:
-        now = median(seen.values[-self.readings :]) if seen.broke is None else math.inf
+    def _finding(self, recording: Recording, seen: Course, step: int, now: float) -> Finding:
         rates = {s.step: s.learning_rate for s in recording.steps}
         rate = rates.get(step, recording.steps[0].learning_rate)
         return Finding(
             kind="unstable_lr",
-            severity="critical" if seen.broke is not None or now > self.thrown * seen.start else "warning",
+            severity="critical" if now > self.thrown * seen.start else "warning",
             cause="learning_rate",
             where="",
             step=step,
@@ -139,7 +140,7 @@ class UnstableLearningRate(Rule):
                 "reach": seen.reaches[step],
                 "change": seen.changes[step],
                 "start": seen.start,
-                "highest": math.inf if seen.broke is not None else max(seen.values),
+                "highest": max(*seen.values, now),
                 "now": now,
             },
         )
