@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+import warnings
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,25 @@ def test_wrong_use_is_one_line(arguments, status, says, capsys):
     told = capsys.readouterr().err
     assert says in told
     assert len(told.strip().splitlines()) == 1
+
+
+def test_a_warning_of_the_users_code_is_shown_once_for_all_seeds(tmp_path):
+    code = """
+        import warnings, torch
+        from torch import nn
+
+        class Model(nn.Linear):
+            def forward(self, x):
+                warnings.warn("forward is old")
+                return super().forward(x)
+
+        def make(seed):
+            warnings.warn("make is old")
+            return Model(8, 8), torch.randn(4, 8)
+    """
+    file = tmp_path / "old.py"
+    file.write_text(textwrap.dedent(code))
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        assert main(["forecast", f"{file}:make", "--measure", "--seeds", "3"]) == 0
+    assert sorted(str(w.message) for w in shown) == ["forward is old", "make is old"]

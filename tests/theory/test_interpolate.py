@@ -1,14 +1,15 @@
 """Moments at many variances against each by itself."""
 
+import math
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
-from undertow.activations import PReLU
+from undertow.activations import Hardshrink, PReLU
 from undertow.foundation import InputError
-from undertow.theory import Moments, moments, moments_at
+from undertow.theory import Moments, interpolate, moments, moments_at
 
 VARIANCES = np.array([[1e-30, 2e-7, 0.016], [0.3, 1.0, 16.0], [17.0, 99.0, 1500.0]])
 
@@ -39,3 +40,25 @@ def test_parameters_by_channel():
 def test_bad_input(q):
     with pytest.raises(InputError, match="positive finite variances"):
         moments_at("relu", np.array(q))
+
+
+def test_moments_that_leave_float64_are_infinite_and_those_before_exact():
+    # E[e^u] = e^{q/2}, E[e^{2u}] = e^{2q}, E[e^{4u}] = e^{8q}
+    q = np.geomspace(1.0, 200.0, 120)
+    found = moments_at("exponential", q)
+    with np.errstate(over="ignore"):
+        truth = np.exp(q / 2), np.exp(2 * q), np.exp(8 * q)
+    for values, true in zip((found.E_f, found.E_f2, found.E_f4), truth, strict=True):
+        far = true > 1e200  # whose largest summands lie beyond 42 standard deviations
+        assert np.allclose(np.asarray(values)[~far], true[~far], rtol=1e-7)
+        assert (~np.isfinite(true) <= ~np.isfinite(np.asarray(values))).all()
+
+
+def test_where_nothing_is_left_of_a_function_it_costs_little(monkeypatch):
+    computed, asked = interpolate.computed, []
+    monkeypatch.setattr(interpolate, "computed", lambda *args: asked.append(args) or computed(*args))
+    q = np.geomspace(1e-8, 1e4, 2401)
+    hard = moments_at(Hardshrink(), q)
+    assert len(asked) < 60
+    tail = [math.erfc(0.5 / math.sqrt(2 * v)) for v in (1e-2, 1.0, 100.0)]
+    assert np.interp(np.log([1e-2, 1.0, 100.0]), np.log(q), np.asarray(hard.E_df2)) == pytest.approx(tail, rel=1e-3)

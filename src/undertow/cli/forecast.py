@@ -11,6 +11,7 @@ import typer
 from undertow.cli.main import FINDINGS, FINE, PROGRAM_FAILED
 from undertow.cli.options import Debug, Lang, command_app
 from undertow.cli.target import Target, is_maker, made
+from undertow.cli.warned import warned_once
 from undertow.foundation import InputError, UndertowError, say
 from undertow.foundation.outputs import writable
 
@@ -51,17 +52,18 @@ def forecast(
         raise InputError(f"--seeds {seeds}", "at least one", "--seeds 5")
     wanted = _wanted(output, kind)
     parsed = Target.parse(target)
-    try:
-        found = parsed.load()
-        first = made(found, shape, 0)
-    except UndertowError:
-        raise
-    except Exception as error:
-        if debug:
+    with warned_once():
+        try:
+            found = parsed.load()
+            first = made(found, shape, 0)
+        except UndertowError:
             raise
-        typer.echo(f"{say('cli.error')}: {parsed.file}: {type(error).__name__}: {error}", err=True)
-        raise typer.Exit(PROGRAM_FAILED) from error
-    told, compared = _foretold(found, first, shape, seeds if measure else 0)
+        except Exception as error:
+            if debug:
+                raise
+            typer.echo(f"{say('cli.error')}: {parsed.file}: {type(error).__name__}: {error}", err=True)
+            raise typer.Exit(PROGRAM_FAILED) from error
+        told, compared = _foretold(found, first, shape, seeds if measure else 0)
     _write(told, compared, wanted, output)
     fine = told.healthy and (compared is None or compared.holds)
     raise typer.Exit(FINE if fine else FINDINGS)

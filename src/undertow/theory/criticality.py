@@ -168,7 +168,8 @@ def fixed_points(act: Pointwise, sigma_w2: float, sigma_b2: float = 0.0, start: 
         of = moments(act, v)
         return sigma_w2 * (v * of.dE_f2_dq - of.E_f2) - sigma_b2
 
-    turning = sigma_w2 * (q * np.asarray(m.dE_f2_dq) - np.asarray(m.E_f2)) - sigma_b2
+    with np.errstate(invalid="ignore"):  # beyond float64
+        turning = sigma_w2 * (q * np.asarray(m.dE_f2_dq) - np.asarray(m.E_f2)) - sigma_b2
     turning[np.abs(turning) < 1e-9 * q] = 0.0
     touched = [v for v in crossings(tilt, q, turning) if abs(off(v)) < 1e-9]
     crossed = [v for v in crossings(off, q, away) if not any(abs(v / t - 1) < 1e-3 for t in touched)]
@@ -204,10 +205,13 @@ def _settled(act: Pointwise, sigma_w2: float, sigma_b2: float, start: float, poi
             return min((v for v in kept if v > start), default=math.inf)
         return max((v for v in kept if v < start), default=0.0)
     q = start
+    low, high = grid()[[0, -1]]
     for _ in range(1000):
-        q, before = sigma_w2 * float(moments_at(act, np.array([q])).E_f2[0]) + sigma_b2, q  # pyright: ignore
-        if not (1e-250 < q < 1e250):
-            return 0.0 if q < 1 else math.inf
+        inside = low <= q <= high  # outside of it few steps are left, and an interpolation for each would take long
+        size = float(moments_at(act, np.array([q])).E_f2[0]) if inside else moments(act, q).E_f2  # pyright: ignore
+        q, before = sigma_w2 * size + sigma_b2, q
+        if not low <= q <= high and (q < before) == (q < low) and not any(low > v > 0 for v in kept):
+            return 0.0 if q < low else math.inf  # no fixed point lies further out
         if abs(q / before - 1) < 1e-9:
             break
     return min(kept, key=lambda v: abs(v - q), default=q)

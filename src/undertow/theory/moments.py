@@ -90,13 +90,13 @@ def _computed_once(act: Pointwise, q: float, mean: float) -> Moments:
 
 def computed(act: Pointwise, q: float, mean: float) -> Moments:
     near, wide = WIDER
-    total, settled = _within(act, q, mean, near)
+    total, settled = within(act, q, mean, near)
     if not settled:
-        total, _ = _within(act, q, mean, wide)
+        total, _ = within(act, q, mean, wide)
     return Moments(*map(float, total))
 
 
-def _within(act: Pointwise, q: float, mean: float, reach: float) -> tuple[np.ndarray, bool]:
+def within(act: Pointwise, q: float, mean: float, reach: float) -> tuple[np.ndarray, bool]:
     """All moments over mean ± reach standard deviations, and whether nothing beyond adds to them."""
     x, w = gaussian_nodes(mean, q, act.kinks, reach)
     of, deviation = sampled(act, x), math.sqrt(q)
