@@ -12,7 +12,7 @@ from undertow.probe.following.table import united
 from undertow.probe.stepping.gradients import Gradients, Panelled, divided
 from undertow.probe.stepping.updates import Samples, Updates
 from undertow.probe.tracing.account import Account
-from undertow.record import NotObserved, ParameterReading, Reading, Snapshot, Stage, TimeReading
+from undertow.record import AttentionReading, NotObserved, ParameterReading, Reading, Snapshot, Stage, TimeReading
 
 
 class Received(Mapping[int, Gradients]):
@@ -41,6 +41,12 @@ class Received(Mapping[int, Gradients]):
 
     def __len__(self) -> int:
         return len(self._by_parameter())
+
+    def settle(self, ids: list[int]) -> None:
+        """No more come; what is alike in many steps is kept once, as these ids."""
+        for gradients, _ in self._given:
+            gradients.settle(ids)
+        self._given = [(gradients, ids if own == ids else own) for gradients, own in self._given]
 
     def reading(self, parameter: int) -> Reading | None:
         """Without the factor of a loss scaler."""
@@ -87,6 +93,7 @@ class DeepStep:
         self.alive: Mapping[str, Tensor] = {}
         self.notes: dict[str, NotObserved] = {}
         self.times: dict[str, TimeReading] = {}
+        self.attention: dict[str, AttentionReading] = {}
         self.gradients = Received()
         self._updates: Updates | None = None
 
@@ -118,7 +125,15 @@ class DeepStep:
         if ledger is None:
             return None
         return Snapshot(
-            step, ledger, self.samples, self.inputs, self.parameters(), self.alive, stage, times=self.times
+            step,
+            ledger,
+            self.samples,
+            self.inputs,
+            self.parameters(),
+            self.alive,
+            stage,
+            attention=self.attention,
+            times=self.times,
         )
 
     # ------------------------------------------------------------ the parameters
@@ -142,6 +157,7 @@ class DeepStep:
         updates = self._updates
         if updates is None:
             return {}
+        self.gradients.settle(updates.ids)
         sources = updates.names, updates.weights, updates.readings(), self.gradients
         return Parameters(updates.names, partial(_readings, *sources))
 

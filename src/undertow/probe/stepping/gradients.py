@@ -20,11 +20,11 @@ class Panelled(Mapping[int, Reading]):
     """Readings by the id of a parameter, decoded when they are asked for; on a GPU nothing waits before that."""
 
     def __init__(self, panel: Panel, parameters: Sequence[int], slots: Sequence[int]) -> None:
-        self.table, self._parameters, self._slots = panel.close(), parameters, slots
+        self.table, self.parameters, self._slots = panel.close(), parameters, slots
 
     @cached_property
     def slots(self) -> dict[int, int]:
-        return dict(zip(self._parameters, self._slots, strict=True))
+        return dict(zip(self.parameters, self._slots, strict=True))
 
     def __getitem__(self, parameter: int) -> Reading:
         return Reading(*self.table[self.slots[parameter]])
@@ -35,10 +35,10 @@ class Panelled(Mapping[int, Reading]):
         return Reading(*self.table[slot]) if slot is not None and self.table.has(slot) else None
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._parameters)
+        return iter(self.parameters)
 
     def __len__(self) -> int:
-        return len(self._parameters)
+        return len(self.parameters)
 
 
 class Gradients:
@@ -55,7 +55,7 @@ class Gradients:
         """`scale` and `found_inf` are a loss scaler's, read at the same moment; `scaled`: the optimizer will divide."""
         self._scaled = scaled
         self._parameters, gradients = _found(parameters)
-        self._marks = _marks(gradients)
+        self._marks: list[int] | None = _marks(gradients)
         panel = Panel(len(gradients) + (scale is not None) + (found_inf is not None))
         sparse: dict[int, Tensor] = {}
 
@@ -81,13 +81,20 @@ class Gradients:
 
         It does not count what is written to `p.grad.data`, nor the division by GradScaler.unscale_.
         """
+        if self._marks is None:
+            return False
         parameters = list(parameters)
         found, gradients = _found(parameters)
-        now = _marks(gradients)
         if found == self._parameters:
-            return now == self._marks
-        before = dict(zip(self._parameters, self._marks, strict=True))
-        return dict(zip(found, now, strict=True)) == {i: before[i] for i in map(id, parameters) if i in before}
+            return _marks(gradients) == self._marks
+        before = _by_parameter(self._parameters, self._marks)
+        return _by_parameter(found, _marks(gradients)) == {i: before[i] for i in map(id, parameters) if i in before}
+
+    def settle(self, ids: list[int]) -> None:
+        """Only the readings are asked for from now on; these ids may stand for their own, where they are the same."""
+        self._marks = None
+        if self._parameters == ids:
+            self._parameters = self.readings.parameters = ids
 
     def norm(self, parameters: Iterable[Tensor]) -> float:
         """The Euclidean norm of all of them together; NaN where there are none."""
@@ -122,12 +129,20 @@ class Gradients:
 
 def _found(parameters: Iterable[Tensor]) -> tuple[list[int], list[Tensor]]:
     """The ids of the parameters that have a gradient, and the gradients."""
-    found = [(p, g) for p in parameters if (g := p.grad) is not None]
-    return [id(p) for p, _ in found], [g for _, g in found]
+    parameters = list(parameters)
+    gradients = [p.grad for p in parameters]
+    held = [p for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    return list(map(id, held)), [g for g in gradients if g is not None]
 
 
-def _marks(gradients: list[Tensor]) -> list[tuple[int, int]]:
-    return [(id(g), g._version) for g in gradients]
+def _marks(gradients: list[Tensor]) -> list[int]:
+    """First which they are, then how often each was written to: no tuples, of which the collector takes notice."""
+    return [*map(id, gradients), *[g._version for g in gradients]]
+
+
+def _by_parameter(parameters: list[int], marks: list[int]) -> dict[int, tuple[int, int]]:
+    half = len(marks) // 2
+    return dict(zip(parameters, zip(marks[:half], marks[half:], strict=True), strict=True))
 
 
 def values_of(gradient: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class Inventory:
         smallest = min(on_host, key=Tensor.numel, default=None)
         self.sentinel = next((p for p in on_host if p.numel() <= SMALL), smallest)
         """The first small one: its gradient shows nearly every fault behind it."""
+        self._unheld: tuple[list[tuple[int, ...]], list[Tensor]] | None = None
 
     @cached_property
     def samples(self) -> Samples:
@@ -46,6 +47,10 @@ class Inventory:
         return gradient is None or gradient.is_sparse or bool(gradient.isfinite().all())
 
     def unheld(self, optimizers: Iterable[Optimizer | None]) -> list[Tensor]:
-        """Trained parameters that none of these holds."""
-        held = {id(p) for o in optimizers if o is not None for p in parameters(o)}
-        return [p for _, p in self.trained if id(p) not in held]
+        """Trained parameters that none of these holds; looked for anew where one holds more or fewer than before."""
+        of = [o for o in optimizers if o is not None]
+        sizes = [(id(o), *(len(group["params"]) for group in o.param_groups)) for o in of]
+        if self._unheld is None or self._unheld[0] != sizes:
+            held = {id(p) for o in of for p in parameters(o)}
+            self._unheld = sizes, [p for _, p in self.trained if id(p) not in held]
+        return self._unheld[1]

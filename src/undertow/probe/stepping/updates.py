@@ -46,7 +46,8 @@ class Updates:
         self._kept = {place: kept(samples.parameters[place]) for place in left}
         for place in left:
             before.put(place, values_of(samples.parameters[place]))
-        self.names, self.weights = samples.names, Panelled(before, samples.ids, samples.every)
+        self.names, self.ids = samples.names, samples.ids
+        self.weights = Panelled(before, samples.ids, samples.every)
 
     def stepped(self, parameters: Iterable[Tensor]) -> None:
         """Takes the readings of w(after) - w(before) of the parameters that were stepped."""
