@@ -6,13 +6,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from undertow.cures.cure import Cure, NotApplicableError, all_cures
+from undertow.cures.cure import Cure, NotApplicableError, all_cures, chosen
+from undertow.cures.together import Together
 from undertow.cures.training import Training, first_batch
 from undertow.diagnosis import Finding
 from undertow.foundation import UndertowError
 from undertow.record.flow import EXPLODED, VANISHED, flow
 from undertow.theory import Forecast, forecast
 
+HANDLINGS = (("learning_rate ×0.1",), ("learning_rate ×10",), ("adam",), ("adam", "learning_rate ×10"))
+"""What each change of the network is tried with too: another network needs another rate, and a step of Adam is its
+rate whatever the gradient.  Rates are searched by decades (Bengio 2012, arXiv:1206.5533)."""
 FORESEEN = ("vanishing", "exploding", "saturated", "dead")
 """Kinds that a forecast can tell to be still there."""
 
@@ -52,6 +56,24 @@ def prescribe(training: Training, findings: Iterable[Finding], cures: Sequence[C
         return not one.promising, place, abs(math.log(one.flow)) if 0 < one.flow < math.inf else math.inf
 
     return sorted(found, key=worth)
+
+
+def plans(training: Training, findings: Iterable[Finding], most: int) -> list[Cure]:
+    """The changes worth a race, alone and two together, the most promising first.
+
+    A change of the network (activation, initialisation, normalisation) goes with another optimizer, rate or clipping;
+    alone each of these is tried too.  Those early in both lists come first.
+    """
+    found = prescribe(training, findings)
+    networks = [(p.cure,) for p in found if p.promising and p.cure.changes_network]
+    handlings = [(p.cure,) for p in found if not p.refused and not p.cure.changes_network]
+    usual = [chosen(labels) for labels in HANDLINGS]
+    handlings += [u for u in usual if u not in handlings and not Together(u).applies(training)]
+    ranked = [(i, 0, network) for i, network in enumerate(networks)]
+    ranked += [(j, 1, handling) for j, handling in enumerate(handlings)]
+    ranked += [(i + j + 1, 2, (*n, *h)) for i, n in enumerate(networks) for j, h in enumerate(handlings)]
+    parts = [plan for *_, plan in sorted(ranked, key=lambda r: r[:2])][:most]
+    return [plan[0] if len(plan) == 1 else Together(plan) for plan in parts]
 
 
 def _prescribed(cure: Cure, training: Training, kinds: set[str]) -> Prescribed:

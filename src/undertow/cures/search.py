@@ -8,8 +8,9 @@ from time import perf_counter
 from typing import Any
 
 from undertow.cures.cure import Cure, NotApplicableError, chosen, failure
-from undertow.cures.prescription import prescribe
+from undertow.cures.prescription import plans
 from undertow.cures.progress import Advance, progress_bar
+from undertow.cures.race import Lane, affordable, checked_budget, cost, race, rungs
 from undertow.cures.seeding import random_state_kept, seed_everything
 from undertow.cures.together import Together
 from undertow.cures.training import Training, check, split
@@ -17,6 +18,8 @@ from undertow.cures.trial import Trial, run
 from undertow.cures.verdict import Verdict, Verdicts, judge, not_applicable, ranked
 from undertow.foundation import InputError, UndertowError
 
+LANES = 3
+"""Changes that race at least, however small the budget: one alone is no search."""
 Make = Callable[[int], Training]
 SLOWER = "learning_rate ×0.1"
 """The second rate for a changed network.  Origin: rates are searched by decades (Bengio 2012, arXiv:1206.5533)."""
@@ -29,8 +32,13 @@ def cure(
     steps: int | None = None,
     progress: bool = True,
     diagnose: bool = True,
+    budget: float | str = "10x",
 ) -> Verdicts:
-    """Try cures against the untouched control, paired by seed, and say what that proves.
+    """Search for a cure, and prove it against the untouched control, paired by seed.
+
+    The control runs on every seed and is diagnosed.  The changes that are meant for what it shows, alone and two
+    together, race on a seed of their own, where most stop early; the best of them runs on every seed.  Where nothing
+    is found nothing is tried.  With `cures` each of these runs on every seed instead.
 
     A verdict is `harmed` if the 95 % interval of the paired differences lies below 0 or a trial fails where the
     control did not, `cured` if the interval lies above 0 and the faults of the control are gone on every seed,
@@ -44,14 +52,17 @@ def cure(
     seeds:
         At least two for any proof; with one seed every difference may be chance.
     cures:
-        Names, labels or Cure objects.  By default those of the catalogue that are meant for what the control's
-        diagnosis finds and with which the forecast is sound; none where it finds nothing.
+        Names, labels or Cure objects, to try each of them whole instead of a search.
     steps:
         Optimizer steps of each trial; one for each batch by default.
     progress:
         Show a bar on a terminal (stderr).
     diagnose:
         Watch every trial for faults; without it nothing can be called cured.
+
+    budget:
+        What the search may cost, control and proof included: seconds, or "90s", "5m", "2h", or "10x" for ten times
+        the plain training.  Control and proof alone take twice the number of seeds.
 
     A failing trial is its own result.  Ctrl-C gives back the verdicts of the cures that were tried on all seeds, with
     `interrupted` set.  The random generators are given back as they were.
@@ -67,13 +78,15 @@ def cure(
     """
     began = perf_counter()
     asked = chosen(cures) if cures is not None or not diagnose else None
-    seeds = _checked(make, seeds, steps)
+    seeds, allowed = _checked(make, seeds, steps), checked_budget(budget)
     with random_state_kept(), progress_bar(len(seeds), progress) as advance:
         search = _Search(make, seeds, steps, diagnose, advance)
         control = search.control()
-        candidates = search.prescribed(control) if asked is None else asked
-        advance("", -len(seeds) * len(candidates))
-        verdicts, interrupted = search.verdicts(candidates, control)
+        if asked is None:
+            verdicts, interrupted = search.searched(control, allowed)
+        else:
+            advance("", -len(seeds) * len(asked))
+            verdicts, interrupted = search.verdicts(asked, control)
     return Verdicts(
         ranked(verdicts),
         tuple(t.metric for t in control),
@@ -85,6 +98,7 @@ def cure(
         interrupted=interrupted,
         control_findings=tuple(sorted(set().union(*(t.kinds for t in control)))),
         control_reason=next((t.reason for t in control if t.failed), ""),
+        raced=search.raced,
     )
 
 
@@ -110,6 +124,7 @@ class _Search:
         self.make, self.seeds, self.diagnose, self.advance = make, seeds, diagnose, advance
         first = self._fresh(seeds[0])
         self._dry_run(first)
+        self.raced: tuple[Lane, ...] = ()
         self.metric = "metric" if first.metric else "minus held-out loss"
         *_, self.steps = split(first, steps)
 
@@ -144,10 +159,42 @@ class _Search:
     def control(self) -> list[Trial]:
         return [self.trial(seed) for seed in self.seeds]
 
-    def prescribed(self, control: list[Trial]) -> tuple[Cure, ...]:
-        """The cures that are promising for what was found, the most promising first."""
-        found = {(f.kind, f.where): f for trial in control for f in trial.findings or ()}
-        return tuple(p.cure for p in prescribe(self._fresh(self.seeds[0]), found.values()) if p.promising)
+    def searched(self, control: list[Trial], budget: tuple[float, str]) -> tuple[list[Verdict], bool]:
+        """The verdict on the winner of a race, and on the next ones while the budget lasts and nothing is proven."""
+        findings = {(f.kind, f.where): f for trial in control for f in trial.findings or ()}
+        if not findings and not any(t.failed for t in control):
+            return [], False
+        amount, unit = budget
+        left = amount if unit == "x" else amount / max(sum(t.seconds for t in control) / len(control), 1e-9)
+        left -= 2 * len(self.seeds)
+        seed = max(self.seeds) + 1
+        try:
+            candidates = plans(self._fresh(seed), findings.values(), max(affordable(left, self.steps), LANES))
+            rounds = sum(count for count, _ in rungs(len(candidates), self.steps))
+            self.advance("", -rounds)
+            raced = race(lambda: self._fresh(seed), candidates, self.steps, seed, self._told)
+            left -= cost(len(candidates), self.steps)
+        except KeyboardInterrupt:
+            return [], True
+        self.raced = tuple(raced)
+        return self._proven(raced, control, left)
+
+    def _proven(self, raced: Sequence[Lane], control: list[Trial], left: float) -> tuple[list[Verdict], bool]:
+        found: list[Verdict] = []
+        for lane in raced:
+            proven = any(v.outcome in ("cured", "helped") for v in found)
+            if lane.cure is None or lane.reason or proven or (found and left < len(self.seeds)):
+                continue
+            self.advance("", -len(self.seeds))
+            try:
+                found.append(self._verdict(lane.cure, control))
+            except KeyboardInterrupt:
+                return found, True
+            left -= len(self.seeds)
+        return found, False
+
+    def _told(self, lane: Lane) -> None:
+        self.advance(lane.cure.label if lane.cure else "", 1)
 
     def verdicts(self, candidates: Sequence[Cure], control: list[Trial]) -> tuple[list[Verdict], bool]:
         """The verdicts so far, and whether Ctrl-C ended the search."""

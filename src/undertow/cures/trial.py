@@ -72,7 +72,7 @@ def run(
         with _observed(training) if diagnose else nullcontext() as watched:
             reason = loop(training, in_order(source, steps), losses)
         findings = _above_a_note(watched) if watched else None
-        metric = _judge(training, held_out)
+        metric = judge_metric(training, held_out)
         reason = reason or ("" if math.isfinite(metric) else say("cures.failed.metric", value=metric))
     except Exception as error:
         if not guarded or isinstance(error, NotApplicableError):
@@ -121,7 +121,7 @@ def _finite(model: nn.Module) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
-def _judge(training: Training, held_out: Sequence[Any]) -> float:
+def judge_metric(training: Training, held_out: Sequence[Any]) -> float:
     """The metric in evaluation mode, or minus the mean loss on the held-out batches.
 
     Raises

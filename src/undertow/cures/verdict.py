@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from undertow.cures.cure import Cure
+from undertow.cures.race import Lane
 from undertow.cures.trial import Trial
 from undertow.foundation import Registry, say
 
@@ -103,6 +104,8 @@ class Verdicts:
     """What went wrong in the control's runs."""
     interrupted: bool = False
     """Whether the search was stopped before every cure was tried."""
+    raced: tuple[Lane, ...] = ()
+    """The changes that were tried on one seed, the best first; most stopped early."""
 
     @property
     def best(self) -> Verdict | None:
