@@ -50,7 +50,7 @@ def test_the_operation_after_a_mask(seen: str) -> None:
     if seen == "measured only":
         recording = replace(recording, origin=None)
     finding = finding_of(recording)
-    assert (finding.where, finding.cause, finding.step) == ("forward:div", "activation", 0)
+    assert (finding.where, finding.cause, finding.step) == ("forward:div", "graph", 0)
     assert finding.counter_evidence == ()
     assert "192 of 192 values" in finding.because
     assert "(test_nonfinite.py:" in finding.because

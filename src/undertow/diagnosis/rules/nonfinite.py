@@ -12,6 +12,7 @@ from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Origin, Reading, Recording, Snapshot
+from undertow.record.flow import LARGE_INPUT
 
 CURES: dict[Cause, tuple[str, ...]] = {
     "input_scale": (),
@@ -25,6 +26,8 @@ CURES: dict[Cause, tuple[str, ...]] = {
 
 
 OPERANDS = ("operand", "second")
+SINGULAR = ("div", "true_divide", "reciprocal", "log", "log2", "log10", "rsqrt")
+"""Operations that are infinite at a finite place: whatever else they were given, that is what made them so."""
 
 
 @rule
@@ -44,14 +47,15 @@ class Nonfinite(Rule):
     --------
     What the operation at the first site was given and how many values it made NaN or infinite.  Where the step could
     be run again on the side this is exact; else it is the first such site of the next measured step.  The cause is
-    the input or the loss where they already hold them; the learning rate where the gradient or the values had grown
-    tenfold until then; else the operation, by its kind: an activation or function that left its range, weights, or a
-    derivative such as 0 · ∞ (graph) where the forward pass is finite.
+    the input or the loss where they already hold them.  Where finite values outgrew the number format it is the
+    learning rate if the gradient or the values had grown tenfold until then, else what made them large: the input's
+    scale, an activation, weights.  Where they were of ordinary size the operation has no value there, or no
+    derivative: log 0, 0 / 0, a softmax of nothing, 0 · ∞ (graph).
 
     Counter-evidence
     ----------------
     A step that a loss scaler skips on purpose while it looks for its scale is not judged at all; an infinity that
-    nothing carries on, as in a mask before a softmax, is none.
+    nothing carries on to the loss or to a weight is none: a mask before a softmax, the slope of a root behind a ReLU.
 
     Cures
     -----
@@ -66,6 +70,12 @@ class Nonfinite(Rule):
 
     growth: float = 10.0
     """Origin: one decade; batches of one run vary by a factor of 2 to 3 (empirical)."""
+    large: float = 10.0
+    """Origin: exp, which grows the fastest of the usual functions, leaves the smallest of the usual formats at 11
+    (float16: ln 65,504)."""
+    steep: float = 1e3
+    """Origin: three decades, as for the flow; a gradient of ordinary size that becomes infinite at one operation does
+    so by its derivative (empirical)."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         step = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
@@ -104,15 +114,34 @@ class Nonfinite(Rule):
             return "none"
         if origin.site == "input":
             return "input_scale"
+        spoilt = origin.operation in ("parameter", "buffer")
+        entry = self._entry(recording, origin)
+        of_weights = entry is not None and entry.site.effect == "weights" and origin.direction == "forward"
+        if not (spoilt or of_weights or origin.site == "loss" or self._outgrown(origin)):
+            return "graph"
         if self._grew(recording, began) or (origin.operation == "parameter" and began > 0):
             return "learning_rate"
         if origin.site == "loss":
             return "loss"
+        if origin.direction == "forward" and not spoilt and (entry is None or entry.site.effect == "activation"):
+            return "activation"
+        return "input_scale" if self._came_large(recording, origin) else "weights"
+
+    def _outgrown(self, origin: Origin) -> bool:
+        """Whether what was given was large already; where nothing was read of it, infinities are taken for that."""
         if origin.direction == "backward":
-            return "graph"
-        entry = self._entry(recording, origin)
-        of_weights = entry is not None and entry.site.effect == "weights"
-        return "weights" if of_weights or origin.operation in ("parameter", "buffer") else "activation"
+            return origin.value == "inf" and max((r.max for r in origin.inputs[:1]), default=math.inf) > self.steep
+        largest = max((r.max for r in origin.inputs if r.count > r.nonfinite), default=math.inf)
+        return origin.value == "inf" and origin.operation not in SINGULAR and largest > self.large
+
+    @staticmethod
+    def _came_large(recording: Recording, origin: Origin) -> bool:
+        """Whether the model's input holds more of the decades that an operation was given than the layers added."""
+        snapshot = next((s for s in recording.snapshots if s.step >= origin.step), None)
+        if snapshot is None or snapshot.inputs is None or not origin.inputs or origin.direction == "backward":
+            return False
+        size = snapshot.inputs.rms
+        return size > LARGE_INPUT and size**2 > origin.inputs[0].rms
 
     def _cures(self, recording: Recording, origin: Origin | None, cause: Cause) -> tuple[str, ...]:
         """None for a logarithm, a root or a division of the model's own: no other activation mends those."""
@@ -176,15 +205,17 @@ def _largest(recording: Recording, before: int) -> list[float]:
 def _measured(recording: Recording) -> Origin | None:
     """The first site of the measured steps, for where the step itself could not be run again."""
     first = next((s.step for s in recording.steps if not math.isfinite(s.gradient_norm)), None)
+    sound = {s.step for s in recording.steps if math.isfinite(s.gradient_norm)}
+    sound -= {s.step for s in recording.losses if not math.isfinite(s.value)}
     for snapshot in recording.snapshots:
         found = _first(snapshot)
-        if found is not None:
+        if found is not None and snapshot.step not in sound:
             return replace(found, exact=first is None or snapshot.step <= first)
     return None
 
 
 def _first(snapshot: Snapshot) -> Origin | None:
-    """Forwards first, and of these only what is carried on; then backwards."""
+    """Forwards first, and of these only what is carried on; then backwards, where weights receive it."""
     if snapshot.inputs is not None and snapshot.inputs.nonfinite:
         return _origin(snapshot, "input", "input", "forward", snapshot.inputs, ())
     followed = {e.previous for e in snapshot.ledger if e.forward.nonfinite}
@@ -194,7 +225,8 @@ def _first(snapshot: Snapshot) -> Origin | None:
             before = next((e.forward for e in snapshot.ledger if e.site == entry.previous), snapshot.inputs)
             inputs = (before,) if before is not None else ()
             return _origin(snapshot, entry.site.label, entry.site.operation, "forward", entry.forward, inputs, entry)
-    for entry in reversed(snapshot.ledger.entries):
+    reached = any(e.backward.nonfinite for e in snapshot.ledger if e.site.effect == "weights")
+    for entry in reversed(snapshot.ledger.entries if reached else ()):
         if entry.backward.nonfinite:
             site, operation = ("loss", "loss") if entry is last else (entry.site.label, entry.site.operation)
             return _origin(snapshot, site, operation, "backward", entry.backward, (), entry)
