@@ -254,6 +254,7 @@ class Observer:
             if now.passes and self._looks.wanted(now.number):
                 optimizers = (*self._loop.optimizers, self._loop.stepping)
                 self.recording.add(self._looks.look(now.number, self._tap.take_cuts(), optimizers))
+                self._tap.listens = self._looks.wanted(now.number + 1)
             now.deep.times |= self._time.measured()
 
     def rest(self, optimizer: Optimizer) -> None:

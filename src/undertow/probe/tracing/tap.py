@@ -46,6 +46,8 @@ class ForwardTap:
         self.accounts: list[Account | Returning] = []
         self._cuts: list[Cuts] = []
         self._cuts_left = LISTENED_TO
+        self.listens = True
+        """Whether traced passes are to tell what leaves the graph in them."""
         self._slopes, self._plans = Slopes(), Plans()
         self._open: tuple[Trace | Replay, Script | None, ExitStack] | None = None
         self._turned = False
@@ -89,7 +91,7 @@ class ForwardTap:
         stack.enter_context(trace.watching())
         if script is not None:
             stack.enter_context(script.watching())
-        if self._cuts_left:
+        if self.listens and self._cuts_left:
             self._cuts_left -= 1
             self._cuts.append(Cuts(trace, self._guard))
             stack.enter_context(self._cuts[-1].watching())

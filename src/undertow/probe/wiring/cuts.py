@@ -27,6 +27,7 @@ UNSEEN_WAY = {"numpy", "array"}
 MOST_CUTS = 512
 """A pass with more calls that cut would be slow to look through; the first ones are kept.  Ours."""
 Key = tuple[str, str, str | None]
+NOTHING: frozenset[Key] = frozenset()
 
 
 @dataclass(eq=False)
@@ -54,8 +55,8 @@ class Cuts:
         """By the id of a trained parameter that some call was given, its module's path; in the order of the pass."""
         self._cuts: dict[Key, _Cut] = {}
         self._carried: Any = WeakTensorKeyDictionary()
-        self._left: frozenset[Key] = frozenset()
-        self._unseen: frozenset[Key] = frozenset()
+        self._left: frozenset[Key] = NOTHING
+        self._unseen: frozenset[Key] = NOTHING
         """Those of the calls that left torch by a way on which none comes back that can be seen."""
         self._known: Any = WeakTensorKeyDictionary()
         self._known.update(dict.fromkeys(trace.model.buffers(), True))
@@ -67,20 +68,27 @@ class Cuts:
 
     def _call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = passed_on(function, args, kwargs)
-        if not self._trace.busy:
-            self._see(function, args, kwargs, output)
+        if not self._trace.busy and self._matters(function, output):
+            with torch._C.DisableTorchFunction():  # to look at a tensor is a call for the other modes
+                self._see(function, args, kwargs, output)
         return output
 
+    def _matters(self, function: Any, output: Any) -> bool:
+        """Whether it gives values, or takes them out of torch: no mere question, as for a shape."""
+        if output is None or isinstance(output, bool | int | torch.Size):
+            return operation_name(function) == "setitem"
+        return isinstance(output, Tensor | tuple | list | Mapping) or operation_name(function) in LEAVES_TORCH
+
     def _saw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        given = list(_tensors((*args, *kwargs.values())))
-        taking_part = [t for t in given if t.requires_grad]
-        for tensor in taking_part:
-            if isinstance(tensor, nn.Parameter):
-                self.used.setdefault(id(tensor), self._trace.path)
+        given = list(_tensors((*args, *kwargs.values()) if kwargs else args))
         name = _name(function)
         results = [args[0]] if name == "setitem" else list(_tensors((output,)))
-        plain = [t for t in results if not t.requires_grad]
-        carried = self._carrying(given)
+        taking_part, outside = _parted(given)
+        for tensor in taking_part:
+            if tensor.is_leaf and isinstance(tensor, nn.Parameter):
+                self.used.setdefault(id(tensor), self._trace.path)
+        plain = _parted(results)[1]
+        carried = self._carrying(outside) if outside else NOTHING
         if len(plain) < len(results):
             for key in carried:
                 self._cuts[key].comes_back = True
@@ -90,23 +98,23 @@ class Cuts:
             carried = self._cut(name, taking_part)
         if carried and name in LEAVES_TORCH and not results:
             self._left |= carried
-            self._unseen |= carried if name in UNSEEN_WAY else frozenset()
+            self._unseen |= carried if name in UNSEEN_WAY else NOTHING
         for result in plain if carried else ():
             self._carried[result] = carried
-        if results:  # no mere question, as for a shape
-            self._known.update({t: True for t in (*given, *plain) if not t.requires_grad})
+        for tensor in (*outside, *plain):
+            self._known[tensor] = True
 
-    def _carrying(self, given: list[Tensor]) -> frozenset[Key]:
-        found = [self._carried.get(t) for t in given if not t.requires_grad] if self._carried else []
-        if self._unseen and any(t not in self._known for t in given if not t.requires_grad):
+    def _carrying(self, outside: list[Tensor]) -> frozenset[Key]:
+        found = [self._carried.get(t) for t in outside] if self._carried else []
+        if self._unseen and any(t not in self._known for t in outside):
             found.append(self._unseen)
-        return frozenset().union(*(keys for keys in found if keys))
+        return NOTHING.union(*(keys for keys in found if keys))
 
     def _cut(self, name: str, taking_part: list[Tensor]) -> frozenset[Key]:
         name = name if torch.is_grad_enabled() else WITHOUT_GRADIENTS
         key = name, self._trace.path, user_line()
         if key not in self._cuts and len(self._cuts) >= MOST_CUTS:
-            return frozenset()
+            return NOTHING
         cut = self._cuts.setdefault(key, _Cut(Cut(*key, self._trace.training)))
         cut.nodes += [t.grad_fn for t in taking_part if t.grad_fn is not None]
         cut.parameters |= {id(t) for t in taking_part if t.grad_fn is None}
@@ -143,6 +151,11 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
             yield from _tensors(value)
         elif isinstance(value, Mapping):
             yield from _tensors(value.values())
+
+
+def _parted(tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Those that take part in the gradient, and those that don't."""
+    return [t for t in tensors if t.requires_grad], [t for t in tensors if not t.requires_grad]
 
 
 def _name(function: Any) -> str:

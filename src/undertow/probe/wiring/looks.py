@@ -39,12 +39,15 @@ class Looks:
         self._next = step + 1
         named = [(name, p) for name, p in named_parameters(self._model) if p.requires_grad and not is_lazy(p)]
         without = [p for _, p in named if p.grad is None]
-        found = [u for seen in passes for u in seen.unreached(without)]
+        cut_off = [u for seen in passes for u in seen.unreached(without)]
         still = {name for name, p in named if p.grad is None}
-        merged = self._unreached | {u.parameter: u for u in found if u.cut or u.parameter not in self._unreached}
+        merged = self._unreached | {u.parameter: u for u in cut_off if u.cut or u.parameter not in self._unreached}
         self._unreached = {name: u for name, u in merged.items() if name in still}
         twins = self._alikes.look() if len(without) < len(named) else ()
-        return Wiring(step, tuple(self._unreached.values()), self._terms, twins, _replaced(named, optimizers))
+        found = Wiring(step, tuple(self._unreached.values()), self._terms, twins, _replaced(named, optimizers))
+        if not (found.unreached or found.twins or found.replaced) and len(without) < len(named):
+            self._next = FIRST  # the steps that follow are as this one: all is connected
+        return found
 
 
 def _replaced(named: Sequence[tuple[str, Tensor]], optimizers: Iterable[Optimizer | None]) -> tuple[str, ...]:
