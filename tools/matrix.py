@@ -53,6 +53,8 @@ the next site |
 result is a site's input like any other |
 | a step whose forward pass makes other calls than those before it | later steps follow a plan of the first ones | \
 the next steps are measured; a model that changes often is traced at each step |
+| what a hook that the loop puts on a tensor after the forward pass makes of its gradient | torch runs it after ours | \
+a hook that the forward pass itself puts there runs first; the gradients before it are right in both cases |
 | the weights' own preparation (weight norm, spectral norm, parametrizations) | it is no signal | the parameters are \
 measured at every step |
 """

@@ -17,6 +17,7 @@ from undertow.diagnosis import watch
 from undertow.foundation import EFFECTS
 from undertow.probe.following.plans import Plans
 from undertow.probe.following.replay import Replay
+from undertow.probe.following.returning import carrier
 from undertow.record import Entry, Reading, Recording, Snapshot
 
 Train = Callable[[], tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]]
@@ -121,6 +122,50 @@ def test_the_ledger_of_a_followed_pass_is_that_of_a_traced_one(name: str, monkey
     for one, other in zip(found.snapshots, traced.snapshots, strict=True):
         assert_same_snapshot(one, other)
     assert found.not_observed == traced.not_observed
+
+
+@pytest.mark.parametrize("name", ["run mlp", "net residual"])
+def test_the_same_by_public_hooks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch no longer lets a node take over a dict of hooks."""
+    expected, _ = observed(RUNS[name], monkeypatch)
+    monkeypatch.setattr("undertow.probe.following.returning.carrier", lambda: None)
+    found, followed = observed(RUNS[name], monkeypatch)
+    assert followed >= 3
+    for one, other in zip(found.snapshots, expected.snapshots, strict=True):
+        assert_same_snapshot(one, other)
+
+
+def test_whether_a_node_takes_over_hooks_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(carrier(), Tensor)
+    monkeypatch.setattr("undertow.probe.following.returning.torch.autograd.grad", lambda y, x: None)
+    assert carrier.__wrapped__() is None
+
+
+@pytest.mark.parametrize(("public", "factor"), [(True, 3.0), (False, 1.0)])
+def test_a_hook_on_a_tensor_after_the_forward_pass(
+    public: bool, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Public hooks on nodes read what it makes of the gradient; torch runs the others before it, as the docs say."""
+    if public:
+        monkeypatch.setattr("undertow.probe.following.returning.carrier", lambda: None)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    x, target = torch.randn(16, 4), torch.randint(3, (16,))
+    hidden: list[Tensor] = []
+    model[0].register_forward_hook(lambda _module, _args, output: hidden.append(output))
+    with watch(model, optimizer, budget=None) as run:
+        for i in range(6):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), target)
+            if i == 5:
+                hidden[-1].register_hook(lambda g: 3 * g)
+            loss.backward()
+            optimizer.step()
+    before, after = (next(iter(run.recording.snapshots[k].ledger)).backward for k in (-2, -1))
+    assert before is not None
+    assert after is not None
+    assert after.rms / before.rms == pytest.approx(factor)
 
 
 class Experts(nn.Module):

@@ -26,6 +26,7 @@ from undertow.probe.stepping.loss import running_loss
 from undertow.probe.stepping.received import Iteration
 from undertow.probe.stepping.states import States, tied, unseen
 from undertow.probe.tracing.tap import ForwardTap
+from undertow.probe.unrolled.attending import Attending
 from undertow.probe.unrolled.through_time import ThroughTime
 from undertow.probe.wiring.looks import Looks
 from undertow.record import NotObserved, Recording, Sink, Stage, StepReading
@@ -85,6 +86,7 @@ class Observer:
         self._tap = ForwardTap(model, self._wanted, self._guard, self._has_ledger)
         self._shadow = Shadow(model, self._wanted, self._guard, self.recording.add)
         self._time = ThroughTime(model, self._guard, self.recording.add)
+        self._attention = Attending(model, self._guard, self.recording.add)
         self._loop = Loop(self, optimizer)
         self._loop.clock = self._clock = Clock(model, optimizer, self._loop, self._guard)
         self.witness = Witness(model, guard=self._guard)
@@ -108,6 +110,7 @@ class Observer:
         self._clock.close()
         self._tap.disarm()
         self._time.disarm()
+        self._attention.disarm()
         self.witness.close()
         self._guard(self._end)()
         self._guard(self._ranks.close)()
@@ -172,12 +175,13 @@ class Observer:
         self.witness.deepen(deep and not hidden)
         if not hidden:
             self._shadow.disarm()
-        if deep and not hidden:
-            self._time.arm(number)
         if not hidden and (deep or by_hand):
             self._tap.arm()
         else:
             self._tap.disarm()
+        if deep and not hidden:
+            self._time.arm(number)
+            self._attention.arm(number)
 
     def look_around(self) -> None:
         """Looks at the parameters that the model has now, and at which of them a backward pass reaches."""
@@ -240,6 +244,7 @@ class Observer:
             gone_through = [a for a in accounts if a.seal(task)]
             self._tap.accounts += [a for a in accounts if a not in gone_through]
             now.deep.add(gone_through)
+            self.budget.charge(sum(a.seconds for a in gone_through))
 
     def before_change(self, now: Iteration) -> None:
         """Reads what the step will change."""
@@ -256,6 +261,7 @@ class Observer:
                 self.recording.add(self._looks.look(now.number, self._tap.take_cuts(), optimizers))
                 self._tap.listens = self._looks.wanted(now.number + 1)
             now.deep.times |= self._time.measured()
+            now.deep.attention |= self._attention.measured()
 
     def rest(self, optimizer: Optimizer) -> None:
         """Leaves steps alone until one is wanted."""

@@ -1,5 +1,7 @@
 // Hooks of a pass that goes as planned.  What is out of the ordinary is handed to the Python object that follows it.
 
+#include <chrono>
+
 #include "reader.h"
 
 namespace nb = nanobind;
@@ -15,6 +17,18 @@ void told(const nb::object &owner, const std::exception &error) {
     if (raised) owner.attr("fail")(raised->value());
     else owner.attr("fail")(nb::handle(PyExc_RuntimeError)(error.what()));
 }
+
+// Adds the time of a block to a sum.
+class Timed {
+  public:
+    explicit Timed(double &seconds) : seconds_(seconds), start_(Clock::now()) {}
+    ~Timed() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    double &seconds_;
+    Clock::time_point start_;
+};
 
 struct Step {
     nb::object module;
@@ -46,6 +60,7 @@ struct Steps {
 class Follower {
   public:
     bool ok = true;
+    double seconds = 0;  // spent in here
 
     Follower(const Steps &steps, nb::list nodes, std::uintptr_t rows, std::uintptr_t marks, nb::object owner)
         : steps_(steps), nodes_(std::move(nodes)), rows_(reinterpret_cast<double *>(rows)),
@@ -55,6 +70,7 @@ class Follower {
 
     void call(nb::handle module, nb::handle args, nb::handle output) {
         if (at_ == steps_.steps.size() || !steps_.steps[at_].module.is(module) || !ok) return;
+        const Timed timed(seconds);
         const nb::object owner = owner_();
         if (owner.is_none()) return;
         const std::size_t now = at_++;
@@ -109,26 +125,38 @@ class Ears {
 
     void point_at(std::uintptr_t rows) { rows_ = reinterpret_cast<double *>(rows); }
 
-    // `carrier` is any tensor: a node takes over the dict of its hooks, at a tenth of the cost of a handle each.
+    // `carrier` is any tensor: a node takes over the dict of its hooks, at a tenth of the cost of a handle each.  Both
+    // names are torch's own affair; with None in its place public hooks are put on the nodes.
     void listen(nb::handle self, const nb::list &nodes, const nb::list &slots, nb::handle carrier) {
         for (std::size_t k = 0; k < nodes.size(); ++k) {
+            const nb::object ear = nb::cast(Ear{nb::borrow(self), nb::cast<std::size_t>(slots[k])});
+            if (carrier.is_none()) {
+                handles_.append(nodes[k].attr("register_prehook")(ear));
+                continue;
+            }
             nb::dict hooks;
-            hooks[nb::int_(0)] = nb::cast(Ear{nb::borrow(self), nb::cast<std::size_t>(slots[k])});
+            hooks[nb::int_(0)] = ear;
             nb::setattr(carrier, "_backward_hooks", hooks);
             nodes[k].attr("_register_hook_dict")(carrier);
             hooks_.append(hooks);
         }
-        nb::setattr(carrier, "_backward_hooks", nb::none());
+        if (!carrier.is_none()) nb::setattr(carrier, "_backward_hooks", nb::none());
     }
 
     // Nodes may live on in a graph that is kept: they have no hooks any more.
     void close() {
         for (nb::handle hooks : hooks_) nb::borrow<nb::dict>(hooks).clear();
+        for (nb::handle handle : handles_) handle.attr("remove")();
         hooks_.clear();
+        handles_.clear();
     }
 
     void hear(std::size_t slot, nb::handle gradient) {
+        const Timed timed(seconds);
         const nb::object owner = owner_();
+        // A public hook is given the gradients of all outputs.
+        const bool several = PyTuple_Check(gradient.ptr());
+        if (several) gradient = PyTuple_GET_SIZE(gradient.ptr()) ? PyTuple_GET_ITEM(gradient.ptr(), 0) : Py_None;
         if (owner.is_none() || gradient.is_none()) return;
         try {
             if (nb::cast<std::int64_t>(running_()) != task && !nb::cast<bool>(owner.attr("listening")())) return;
@@ -140,6 +168,7 @@ class Ears {
     }
 
     bool came = false;  // whether a gradient has
+    double seconds = 0;  // spent in here
 
     struct Ear {
         nb::object ears;
@@ -151,7 +180,7 @@ class Ears {
     const Reader &reader_;
     nb::object running_, owner_;
     double *rows_ = nullptr;
-    nb::list hooks_;
+    nb::list hooks_, handles_;
 };
 
 }  // namespace
@@ -167,15 +196,18 @@ void bind_following(nb::module_ &m) {
     nb::class_<Follower>(m, "Follower", "A hook on all modules for one pass.")
         .def(nb::init<const Steps &, nb::list, std::uintptr_t, std::uintptr_t, nb::object>(), nb::keep_alive<1, 2>())
         .def_ro("ok", &Follower::ok)
+        .def_ro("seconds", &Follower::seconds)
         .def_prop_ro("done", &Follower::done)
         .def("__call__", &Follower::call, nb::arg("module"), nb::arg("args"), nb::arg("output").none());
     nb::class_<Ears>(m, "Ears", "Hooks on the nodes of one pass.")
         .def(nb::init<const Reader &, nb::object, nb::object>(), nb::keep_alive<1, 2>())
         .def_rw("task", &Ears::task)
         .def_rw("came", &Ears::came)
+        .def_ro("seconds", &Ears::seconds)
         .def("point_at", &Ears::point_at)
         .def("listen", [](nb::pointer_and_handle<Ears> self, const nb::list &nodes, const nb::list &slots,
-                          nb::handle carrier) { self.p->listen(self.h, nodes, slots, carrier); })
+                          nb::handle carrier) { self.p->listen(self.h, nodes, slots, carrier); },
+             nb::arg("nodes"), nb::arg("slots"), nb::arg("carrier").none())
         .def("close", &Ears::close);
     nb::class_<Ears::Ear>(m, "Ear").def("__call__", &Ears::Ear::call, nb::arg("gradient").none());
 }

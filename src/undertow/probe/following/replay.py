@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any
 from weakref import ref
 
@@ -39,6 +40,7 @@ class Replay:
         self.table = table = plan.table
         self.panel = Panel(table.rows)
         self.alive = torch.empty(table.units, dtype=torch.bool)
+        self._seconds = 0.0
         self.others: dict[int, Measured] = {}
         """Slopes that no kernel has written into the panel."""
         self.given = Inputs()
@@ -99,12 +101,14 @@ class Replay:
         self._awaited = following = next(self._modules, NO_MODULE)
         self._module = following.module
         self._busy = True  # to switch torch's dispatch off would take it from the jets of a derivative, too
+        start = perf_counter()
         try:
             self._follow(planned, args, output)
         except Exception as error:
             self.ok = False
             self.fail(error)
         self._busy = False
+        self._seconds += perf_counter() - start
 
     def follow(self, step: int, args: tuple[Any, ...], output: Any) -> bool:
         """What the native hook leaves to us; whether all goes as planned."""
@@ -138,10 +142,12 @@ class Replay:
         if planned is None or not _is_planned(planned, function, args, kwargs):
             self.ok = False
             return function(*args, **kwargs)
-        way = None
+        way, start = None, perf_counter()
         if planned.source_of is not None:
             way = self._measure_call(planned, planned.source_of, function, args, kwargs)
+        self._seconds += perf_counter() - start
         output = function(*args, **kwargs)
+        start = perf_counter()
         if planned.operation is not None:
             try:
                 if way is None:
@@ -151,6 +157,7 @@ class Replay:
             except Exception as error:
                 self.ok = False
                 self.fail(error)
+        self._seconds += perf_counter() - start
         return output
 
     # ------------------------------------------------------------ measuring
@@ -219,6 +226,11 @@ class Replay:
             self._put(slot, tensor)
 
     # ------------------------------------------------------------ done
+
+    @property
+    def seconds(self) -> float:
+        """Spent in the hooks, which no guard times."""
+        return self._seconds + (self._native.seconds if self._native is not None else 0.0)
 
     def account(self, output: Any) -> Returning | None:
         """Hooks the graph of the finished pass; None where it went another way than planned."""

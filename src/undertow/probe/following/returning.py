@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
@@ -44,6 +46,7 @@ class Returning:
         self._current: int | None = None
         self._sealed = False
         self._came = False
+        self._seconds = replay.seconds
         self._ears: Any = None
         if replay.light:
             self._handles = [nodes[0].register_prehook(self._arrived)]
@@ -52,7 +55,7 @@ class Returning:
             places, slots = plan.ears
             self._ears = kernels.module.Ears(reader, _task, ref(self))
             self._ears.point_at(self._panel.address)
-            self._ears.listen([nodes[place] for place in places], slots, torch.empty(0))
+            self._ears.listen([nodes[place] for place in places], slots, carrier())
         hooks = plan.hooks if self._ears is None else plan.hooks_besides
         self._handles = [handle for hook in hooks for handle in self._listen(nodes[hook.place], hook)]
 
@@ -93,6 +96,7 @@ class Returning:
         pools, shares = hook.pools, bool(hook.handed or hook.pooled)
 
         def before(gradients: Gradients) -> None:
+            start = perf_counter()
             try:
                 if self._current == _task() or self.listening():
                     self._read(own, gradients)
@@ -100,13 +104,16 @@ class Returning:
                         self._pour(part)
             except Exception as error:
                 self.fail(error)
+            self._seconds += perf_counter() - start
 
         def after(leaving: Gradients, _incoming: Gradients) -> None:
+            start = perf_counter()
             try:
                 if self._current == _task() or self.listening():
                     self._share(hook, leaving)
             except Exception as error:
                 self.fail(error)
+            self._seconds += perf_counter() - start
 
         handles = [node.register_prehook(before)] if own or pools else []
         return [*handles, node.register_hook(after)] if shares else handles
@@ -137,6 +144,11 @@ class Returning:
             self._panel.put(self._table.handed[handed], total)
 
     # ------------------------------------------------------------ after it
+
+    @property
+    def seconds(self) -> float:
+        """Spent in the hooks of the pass, forward and back, which no guard times."""
+        return self._seconds + (self._ears.seconds if self._ears is not None else 0.0)
 
     @property
     def complete(self) -> bool:
@@ -212,3 +224,24 @@ class Followed:
     def __init__(self, not_observed: Mapping[str, NotObserved], given: Inputs, alive: Slopes) -> None:
         self.samples, self.inputs = given.samples, given.reading
         self.not_observed, self.alive = not_observed, alive
+
+
+@cache
+def carrier() -> Tensor | None:
+    """A tensor whose hooks a node takes over, which no public name of torch does; None where a try shows that it fails.
+
+    Hooks that a user puts on a tensor after the forward pass run after those; public ones on nodes run after all.
+    """
+    heard: list[Tensor] = []
+    found = torch.empty(0)
+    try:
+        with torch.enable_grad():
+            x = torch.zeros(1, requires_grad=True)
+            y = x.exp()
+            found._backward_hooks = {0: heard.append}  # pyright: ignore[reportAttributeAccessIssue]
+            y.grad_fn._register_hook_dict(found)  # type: ignore[union-attr]
+            found._backward_hooks = None
+            torch.autograd.grad(y, x)
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    return found if len(heard) == 1 else None

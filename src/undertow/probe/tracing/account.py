@@ -38,6 +38,8 @@ class Account:
 
     light = False
     """A `Returning` may be: then it has no ledger."""
+    seconds = 0.0
+    """Of a `Returning`, those that no guard has timed."""
 
     def __init__(self, trace: Trace, output: Any) -> None:
         self.trace = trace
