@@ -22,6 +22,11 @@ from undertow.native import statistics
 from undertow.probe.unrolled.recurrent import difference, tolerance
 from undertow.record import AttentionReading, NotObserved, Reading
 
+MASKED = -9999.0
+"""A logit from which on a key is hidden: masks are -inf, the format's lowest number, -1e9 or -1e4."""
+CLOSED = 1e-3
+"""Three decades below its best a softmax passes nothing back, as a flow of a thousandth is none."""
+
 
 class Explicit(TorchFunctionMode):
     """While the model runs, fused attention in it is computed in the open; each result is held against the fused one.
@@ -75,7 +80,7 @@ class Explicit(TorchFunctionMode):
 
     def _compare(self, fused: Any, explicit: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         path = self._stack[-1] if self._stack else "forward"
-        if fused is F.multi_head_attention_forward and not _is_usual(args, kwargs):
+        if fused is F.multi_head_attention_forward and not is_usual(args, kwargs):
             return self._give_up(path, "it adds keys of its own", fused(*args, **kwargs))
         seen: list[tuple[Tensor, Tensor]] = []
         same, apart = True, 0.0
@@ -87,7 +92,7 @@ class Explicit(TorchFunctionMode):
                 same = apart <= tolerance(tree_leaves(expected)[0].dtype)
             for logits, probabilities in seen if same else ():
                 count = self._calls[path] = self._calls.get(path, -1) + 1
-                self.readings[f"{path}:softmax#{count}"] = _reading(logits, probabilities)
+                self.readings[f"{path}:softmax#{count}"] = read_attention(logits, probabilities)
         if not same:
             return self._give_up(path, f"computed in the open it differs by {apart:.1g}", fused(*args, **kwargs))
         return output
@@ -131,18 +136,10 @@ def attend(
 
 def heads(*args: Any, look: Callable[[Tensor, Tensor], None], **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     """`F.multi_head_attention_forward` without keys of its own (bias_k, add_zero_attn, static_k)."""
-    a = _bound(args, kwargs)
+    a = bound(args, kwargs)
     batched = a["query"].dim() == 3
-    given = [a[n] if batched else a[n].unsqueeze(1) for n in ("query", "key", "value")]
-    own = a["use_separate_proj_weight"]
-    weights = [a[f"{n}_proj_weight"] for n in "qkv"] if own else a["in_proj_weight"].chunk(3)
-    biases = (None,) * 3 if a["in_proj_bias"] is None else a["in_proj_bias"].chunk(3)
-    number = a["num_heads"]
-    q, k, v = (
-        F.linear(x, w, b).unflatten(-1, (number, -1)).permute(1, 2, 0, 3)
-        for x, w, b in zip(given, weights, biases, strict=True)
-    )
-    mask = _mask(a, q, k.shape[-2])
+    q, k, v = projected(a, [a[n] if batched else a[n].unsqueeze(1) for n in ("query", "key", "value")])
+    mask = mask_of(a, q, k.shape[-2])
     kept: list[Tensor] = []
 
     def keep(logits: Tensor, probabilities: Tensor) -> None:
@@ -157,21 +154,35 @@ def heads(*args: Any, look: Callable[[Tensor, Tensor], None], **kwargs: Any) -> 
     return output, shown if a["need_weights"] else None
 
 
-def _bound(args: Any, kwargs: Any) -> dict[str, Any]:
-    bound = _SIGNATURE.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound.arguments
+def projected(a: dict[str, Any], given: list[Tensor]) -> list[Tensor]:
+    """Query, key and, where it is given, value: (length, batch, size) becomes (batch, head, length, head size)."""
+    own = a["use_separate_proj_weight"]
+    weights = [a[f"{n}_proj_weight"] for n in "qkv"] if own else a["in_proj_weight"].chunk(3)
+    biases = (None,) * 3 if a["in_proj_bias"] is None else a["in_proj_bias"].chunk(3)
+    number = a["num_heads"]
+    return [
+        F.linear(x, w, b).unflatten(-1, (number, -1)).permute(1, 2, 0, 3)
+        for x, w, b in zip(given, weights, biases, strict=False)
+    ]
+
+
+def bound(args: Any, kwargs: Any) -> dict[str, Any]:
+    """The arguments of `F.multi_head_attention_forward` by their names."""
+    found = _SIGNATURE.bind(*args, **kwargs)
+    found.apply_defaults()
+    return found.arguments
 
 
 _SIGNATURE: inspect.Signature = inspect.signature(F.multi_head_attention_forward)
 
 
-def _is_usual(args: Any, kwargs: Any) -> bool:
-    a = _bound(args, kwargs)
+def is_usual(args: Any, kwargs: Any) -> bool:
+    """Whether it has no keys of its own."""
+    a = bound(args, kwargs)
     return not a["add_zero_attn"] and all(a[n] is None for n in ("bias_k", "bias_v", "static_k", "static_v"))
 
 
-def _mask(a: dict[str, Any], query: Tensor, keys: int) -> Tensor | None:
+def mask_of(a: dict[str, Any], query: Tensor, keys: int) -> Tensor | None:
     """Both masks as one that is added; in torch's module True means hidden."""
     batch, number, length, _ = query.shape
     attention, padding = a["attn_mask"], a["key_padding_mask"]
@@ -186,18 +197,22 @@ def _mask(a: dict[str, Any], query: Tensor, keys: int) -> Tensor | None:
 
 def _drops(fused: Any, args: Any, kwargs: Any) -> bool:
     if fused is F.multi_head_attention_forward:
-        a = _bound(args, kwargs)
+        a = bound(args, kwargs)
         return bool(a["training"] and a["dropout_p"])
     return bool(args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0))
 
 
-def _reading(logits: Tensor, probabilities: Tensor) -> AttentionReading:
+def read_attention(logits: Tensor, probabilities: Tensor) -> AttentionReading:
+    """What a softmax over keys, the last dimension, was given and made of it; a masked key counts as none."""
     p = probabilities.double()
-    keys = p.shape[-1] - logits.eq(-math.inf).sum(-1)
+    keys = p.shape[-1] - logits.le(MASKED).sum(-1)
     rows = keys > 1
     entropy = -torch.special.xlogy(p, p).sum(-1)[rows] / keys[rows].log()
+    largest = p.amax(-1)
+    closed = (largest * (1 - largest))[rows] < CLOSED / 4
     return AttentionReading(
         logits=Reading(*statistics(logits)),
         entropy=entropy.mean().item() if rows.any() else math.nan,
-        largest=p.amax(-1)[keys > 0].mean().item(),
+        largest=largest[keys > 0].mean().item(),
+        closed=closed.double().mean().item() if rows.any() else math.nan,
     )

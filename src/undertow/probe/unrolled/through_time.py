@@ -21,12 +21,11 @@ from undertow.probe.tracing.tap import _Hook as Hook
 from undertow.probe.tracing.trace import Guard
 from undertow.probe.unrolled.profile import profile
 from undertow.probe.unrolled.recurrent import State, Stepwise, unroll
+from undertow.probe.unrolled.seldom import Seldom
 from undertow.probe.unrolled.sequences import Shape, few_of_sequences, few_of_states, length, shape_of
 from undertow.record import NotObserved, TimeReading
 from undertow.record.names import module_names
 
-OFTEN = 1.5
-"""A step is replayed each time their number has grown by half: two or more in the last half of a run, log n in all."""
 SHORT = 4
 """A shorter sequence has no time to speak of (a decoder that is called for one step after the other).  Ours."""
 LONG = 4096
@@ -67,18 +66,17 @@ class ThroughTime:
         names = module_names(model)
         self._layers = {m: names[raw] for raw, m in model.named_modules() if type(m) in (nn.RNN, nn.LSTM, nn.GRU)}
         self._guard, self._note = guard, note
-        self._step, self._last = -1, -1.0
+        self._seldom = Seldom()
         self._kept: dict[nn.RNNBase, Kept] = {}
         self._handles: list[Any] = []
 
     def arm(self, step: int) -> None:
         """Before the passes of a measured step; again for the same step it does nothing."""
-        if not self._layers or step == self._step:
+        if not self._layers or not self._seldom.new(step):
             return
         self.disarm()
-        if step < OFTEN * self._last:
+        if not self._seldom.wants(step):
             return
-        self._step = self._last = step
         for layer in self._layers:
             self._handles.append(layer.register_forward_hook(Hook(self._guard(self._after)), with_kwargs=True))
 
