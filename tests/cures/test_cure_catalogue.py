@@ -86,7 +86,7 @@ def test_the_patch_does_what_apply_does(cure: Cure, make):
 @pytest.mark.parametrize("make", [mlp, Named])
 def test_most_cures_fit_an_ordinary_network(make):
     refused = {cure.label: reason for cure in all_cures() if (reason := cure.applies(fresh(make)))}
-    assert set(refused) <= {"tanh"}
+    assert set(refused) <= {"tanh", "linear_output"}
 
 
 @pytest.mark.parametrize("name", SWAPS)
@@ -255,3 +255,16 @@ def test_clipping_bounds_the_gradient():
     weights = [p for p in largest("adaptive_clip").model.parameters() if p.dim() > 1]
     assert all((p.grad.norm(dim=1) <= 0.01 * p.norm(dim=1).clamp(min=1e-3) * (1 + 1e-5)).all() for p in weights)
     assert "by a function of its own" in str(one("clip_norm").applies(largest("adaptive_clip")))
+
+
+@pytest.mark.parametrize(
+    ("end", "opened"), [(nn.ReLU(), True), (nn.Softplus(), True), (nn.Sigmoid(), False), (nn.Softmax(1), False)]
+)
+def test_an_output_is_opened_where_an_activation_cuts_it_off(end: nn.Module, opened: bool):
+    given = training(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), end))
+    cure = one("linear_output")
+    assert (cure.applies(given) is None) == opened
+    if opened:
+        assert kinds(cure.apply(given).model) == ["Linear", "ReLU", "Linear", "Identity"]
+        exec(cure.patch(given), {"model": given.model})
+        assert kinds(given.model) == ["Linear", "ReLU", "Linear", "Identity"]
