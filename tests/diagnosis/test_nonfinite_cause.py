@@ -76,22 +76,22 @@ def found(
 
 
 @pytest.mark.parametrize(
-    ("function", "where"),
+    ("function", "where", "site"),
     [
-        (masked, "forward:softmax"),
-        (standardised, "forward:div"),
-        (lengths, "forward:sqrt"),
-        (lambda h: torch.where(h > 0, (h * (h > 0)).log(), 0), "forward:log"),
-        (lambda h: h.relu().log(), "forward:log"),
-        (lambda h: (h * (h > 0)) ** 0.5, "forward:pow"),
-        (lambda h: h / h.relu().amin(1, keepdim=True), "forward:div"),
+        (masked, "forward:softmax", "forward:softmax"),
+        (standardised, "forward:div", "forward:div"),
+        (lengths, "first", "forward:sqrt"),
+        (lambda h: torch.where(h > 0, (h * (h > 0)).log(), 0), "first", "forward:log"),
+        (lambda h: h.relu().log(), "forward:log", "forward:log"),
+        (lambda h: (h * (h > 0)) ** 0.5, "first", "forward:pow"),
+        (lambda h: h / h.relu().amin(1, keepdim=True), "forward:div", "forward:div"),
     ],
     ids=["masked", "one sample", "root of 0", "hidden by where", "log of 0", "power", "division"],
 )
-def test_an_operation_without_a_value_or_a_derivative(function: Function, where: str) -> None:
+def test_an_operation_without_a_value_or_a_derivative(function: Function, where: str, site: str) -> None:
     finding = found(function)
     assert (finding.kind, finding.cause, finding.step) == ("nonfinite", "graph", 0)
-    assert finding.where == where
+    assert (finding.where, finding.sites) == (where, (site,))
 
 
 class Repaired(Net):

@@ -12,7 +12,7 @@ from undertow.diagnosis.examples import classify, mlp
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Origin, Reading, Recording, Snapshot
-from undertow.record.flow import LARGE_INPUT
+from undertow.record.flow import LARGE_INPUT, layer_of
 
 CURES: dict[Cause, tuple[str, ...]] = {
     "input_scale": (),
@@ -89,8 +89,9 @@ class Nonfinite(Rule):
             kind="nonfinite",
             severity="critical",
             cause=cause,
-            where=origin.site if origin else "",
+            where=self._where(recording, origin) if origin else "",
             step=began,
+            sites=(origin.site,) if origin else (),
             evidence=(
                 Evidence("nonfinite_values", float(output.nonfinite if output else 1), None, 0.0, "finite"),
                 *(_given(origin) if origin else ()),
@@ -108,6 +109,14 @@ class Nonfinite(Rule):
                 "rate": recording.steps[0].learning_rate if recording.steps else 0.0,
             },
         )
+
+    def _where(self, recording: Recording, origin: Origin) -> str:
+        """The operation; of a derivative, the layer whose weights are the first to receive what it made."""
+        layer = self._entry(recording, origin) if origin.direction == "backward" else None
+        for snapshot in recording.snapshots if layer is not None else ():
+            if layer in snapshot.ledger.entries:
+                return layer_of(snapshot.ledger, layer).site.label
+        return origin.site
 
     def _cause(self, recording: Recording, origin: Origin | None, began: int) -> Cause:
         if origin is None:
