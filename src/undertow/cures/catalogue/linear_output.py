@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from undertow.activations import Pointwise
 from undertow.cures.cure import CURES, Cure
 from undertow.cures.survey import survey
 from undertow.cures.training import Training
@@ -48,7 +49,7 @@ class LinearOutput(Cure):
     @staticmethod
     def _place(training: Training) -> str | None:
         """The path of an activation at the output that is flat on one side."""
-        ends = [c for c in survey(training).calls if c.at_output and c.same_shape]
+        ends = [c for c in survey(training).calls if c.at_output and isinstance(c.activation, Pointwise)]
         if not ends:
             return None
         left, less, more, right = ends[-1].activation(FAR).tolist()
