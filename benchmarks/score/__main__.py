@@ -4,10 +4,11 @@
     python -m benchmarks.score --peers                  the other tools and the folk rules on the same
     python -m benchmarks.score --metamorphic            changes that may change no verdict
     python -m benchmarks.score --truth                  whether the labels of our own models hold, without any tool
-    python -m benchmarks.score --only vanishing own     a name, a source, a file or a kind; printed, not written
+    python -m benchmarks.score --only vanishing loops   a name, a file or a kind; printed, not written
+    python -m benchmarks.score --only public            a whole source (public, own, matrix) is written
 
-Each run is one process with one thread. What a tool said is kept in benchmarks/results/score-TOOL.json, and the page
-is made of all that is kept.
+Each run is in one process with one thread. What a tool said is kept in benchmarks/results/score-TOOL-SOURCE.json, and
+the page is made of all that is kept; --page makes it anew.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import torch
 from benchmarks.score import truth
 from benchmarks.score.metamorphic import CHANGES
 from benchmarks.score.outcome import Outcome, judged
-from benchmarks.score.page import counts, page
+from benchmarks.score.page import SOURCES, counts, page
 from benchmarks.score.processes import parallel
 from benchmarks.score.sources import CASES, ROOT, all_cases, chosen
 from benchmarks.score.tools import TOOLS
@@ -66,11 +67,11 @@ def score(tool: str, cases: list[Case], options: argparse.Namespace) -> None:
     work = [(c.name, seed, tool, options.cases) for c in cases for seed in seeds[c.name]]
     found = sorted(runs(work, options), key=lambda o: (o.case, o.seed))
     for source in sorted({o.source for o in found}):
-        names = ("found", "false alarms", "right cause", "right place")
-        numbers = counts([o for o in found if o.source == source])
-        print(f"{tool} on {source}: " + ", ".join(f"{n} {c}" for n, c in zip(names, numbers, strict=True)))
-    if not options.only:
-        save(f"score-{tool}", {"version": installed(tool), "outcomes": [asdict(o) for o in found]})
+        of = [o for o in found if o.source == source]
+        titles = ("found", "false alarms", "right cause", "right place")
+        print(f"{tool} on {source}: " + ", ".join(f"{n} {c}" for n, c in zip(titles, counts(of), strict=True)))
+        if whole(options):
+            save(f"score-{tool}-{source}", {"version": installed(tool), "outcomes": [asdict(o) for o in of]})
 
 
 def metamorphic(cases: list[Case], options: argparse.Namespace) -> None:
@@ -93,8 +94,13 @@ def metamorphic(cases: list[Case], options: argparse.Namespace) -> None:
         lines = [f"`{n}` {s}: {names(said[n, s, c])} for {names(said[n, s, ''])}" for n, s, c in changed]
         by_change[change] = {"runs": len(keys), "same": len(keys) - len(changed), "changed": lines}
         print(f"{change}: same verdict {len(keys) - len(changed)} / {len(keys)}")
-    if not options.only:
+    if whole(options):
         save("score-metamorphic", {"by_change": by_change})
+
+
+def whole(options: argparse.Namespace) -> bool:
+    """Whether all runs of a source are judged, so that they are worth keeping."""
+    return set(options.only) <= set(SOURCES)
 
 
 def names(found: set[str]) -> str:
@@ -118,15 +124,15 @@ def save(name: str, what: dict[str, Any]) -> None:
 
 def write(cases: dict[str, Case]) -> None:
     """The page of all that is kept."""
-    kept = {t: RESULTS / f"score-{t}.json" for t in TOOLS}
-    results = {t: json.loads(path.read_text()) for t, path in kept.items() if path.is_file()}
+    kept = {(t, s): RESULTS / f"score-{t}-{s}.json" for t in TOOLS for s in SOURCES}
+    results = {key: json.loads(path.read_text()) for key, path in kept.items() if path.is_file()}
     changes = RESULTS / "score-metamorphic.json"
     text = page(results, cases, json.loads(changes.read_text()) if changes.is_file() else None)
     PAGE.write_text(text)
     print(f"written: {PAGE}")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="make score", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -137,7 +143,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     for flag in ("--peers", "--metamorphic", "--truth", "--page"):
         parser.add_argument(flag, action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         every = all_cases(options.cases)
         cases = chosen(every.values(), options.only)
@@ -151,7 +157,7 @@ def main() -> int:
     elif not options.page:
         for tool in [t for t in TOOLS if not t.startswith("undertow")] if options.peers else options.tools:
             score(tool, cases, options)
-    if not options.only:
+    if whole(options):
         write(every)
     return 0
 

@@ -29,11 +29,13 @@ Where the runs come from:
 """
 
 
-def page(results: dict[str, dict[str, Any]], cases: dict[str, Case], changes: dict[str, Any] | None) -> str:
-    """The whole page; `results` are the saved runs of each tool."""
+def page(results: dict[tuple[str, str], dict[str, Any]], cases: dict[str, Case], changes: dict[str, Any] | None) -> str:
+    """The whole page; `results` are the saved runs of each tool on each source."""
     parts = [HEAD.format(sources="\n".join(f"- **{name}**: {what}." for name, what in SOURCES.items()))]
-    outcomes = {tool: [outcome(o) for o in saved["outcomes"]] for tool, saved in results.items()}
-    parts.append(summary(results, outcomes))
+    outcomes: dict[str, list[Outcome]] = {}
+    for (tool, _), saved in results.items():
+        outcomes.setdefault(tool, []).extend(map(outcome, saved["outcomes"]))
+    parts.append(summary(results))
     parts.append(details("undertow", outcomes.get("undertow", []), cases))
     if changes:
         parts.append(metamorphic(changes))
@@ -69,21 +71,20 @@ def counts(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def summary(results: dict[str, dict[str, Any]], outcomes: dict[str, list[Outcome]]) -> str:
-    rows = []
-    for tool, all_of in outcomes.items():
-        for source in SOURCES:
-            of = [o for o in all_of if o.source == source]
-            if of:
-                seeds = " ".join(map(str, sorted({o.seed for o in of})))
-                cells = counts(of) if tool.startswith("undertow") else [*counts(of)[:2], "", ""]
-                failed = sum(bool(o.error) for o in of)
-                rows.append([f"**{tool}**", source, seeds, *cells, str(failed) if failed else ""])
-    dates = "\n".join(
-        f"- {tool}: {saved['date']}, {saved['machine']}, {saved['version']}" for tool, saved in results.items()
-    )
+def summary(results: dict[tuple[str, str], dict[str, Any]]) -> str:
+    rows, taken = [], list[str]()
+    for (tool, source), saved in results.items():
+        of = [outcome(o) for o in saved["outcomes"]]
+        seeds = " ".join(map(str, sorted({o.seed for o in of})))
+        failed = sum(bool(o.error) for o in of)
+        cells = counts(of) if tool.startswith("undertow") else [*counts(of)[:2], "", ""]
+        if failed == len(of):
+            cells = ["does not run", "", "", ""]
+        rows.append([f"**{tool}**", source, seeds, *cells, str(failed or "")])
+        taken.append(f"- {tool} on {source}: {saved['date']}, {saved['machine']}, {saved['version']}")
     titles = ["tool", "runs", "seeds", "found", "false alarms", "right cause", "right place", "broke down"]
-    return f"## Summary\n\n{table(titles, rows)}\n\n{dates}\n"
+    lines = "\n".join(taken)
+    return f"## Summary\n\n{table(titles, rows)}\n\nTaken on:\n\n{lines}\n"
 
 
 def details(tool: str, outcomes: list[Outcome], cases: dict[str, Case]) -> str:
