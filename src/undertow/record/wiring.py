@@ -60,7 +60,7 @@ class Twins:
     kinds: int
     """How many different units there are."""
     moving: bool
-    """Whether its gradient has any value other than 0."""
+    """Whether its gradient has any value that is more than the rounding of a sum of 0."""
 
 
 @dataclass(frozen=True)

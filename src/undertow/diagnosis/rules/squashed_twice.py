@@ -88,7 +88,9 @@ class SquashedTwice(Rule):
 def _left(term: Term) -> float | None:
     """The smallest loss that can be reached; None where nothing is squashed twice."""
     match term.operations:
-        case (("nll_loss" | "nll_loss2_d"), "log_softmax", first, *_) if first in PROBABILITIES:
+        case (("nll_loss" | "nll_loss2_d"), "log_softmax", first, *_) | ("log_softmax", first, *_) if (
+            first in PROBABILITIES
+        ):
             classes = term.classes
             return math.log1p((classes - 1) / math.e) if classes > 1 else None
         case ("binary_cross_entropy_with_logits", first, *_) if first in PROBABILITIES:
@@ -97,8 +99,8 @@ def _left(term: Term) -> float | None:
 
 
 def _first(term: Term) -> str:
-    return term.operations[2 if "log_softmax" in term.operations[:2] else 1]
+    return next(o for o in term.operations if o in PROBABILITIES)
 
 
 def _named(term: Term) -> str:
-    return "cross_entropy" if term.operations[0].startswith("nll_loss") else term.operations[0]
+    return "cross_entropy" if "log_softmax" in term.operations[:2] else term.operations[0]

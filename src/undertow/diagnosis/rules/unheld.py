@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -59,10 +59,10 @@ class Unheld(Rule):
     def check(self, recording: Recording) -> Iterator[Finding]:
         assert recording.wiring is not None
         states = recording.parameters
-        replaced = [n for n in recording.wiring.replaced if n in states and _stands(recording, n)]
-        left_out = [n for n, s in states.items() if s.status == "trained" and s.optimizer is None]
-        left_out = [n for n in left_out if _stands(recording, n)]
-        if not replaced and not (recording.steps_seen >= self.least and self._forgotten(recording, left_out)):
+        held = {n for n, s in states.items() if s.status == "trained" and s.optimizer is not None}
+        replaced = [n for n in recording.wiring.replaced if n in states and n not in held and _stands(recording, n)]
+        left_out = [n for n, s in states.items() if s.status == "trained" and n not in held and _stands(recording, n)]
+        if not replaced and not (recording.steps_seen >= self.least and _forgotten(recording, left_out, held)):
             return
         names = replaced or left_out
         module = names[0].rpartition(".")[0]
@@ -87,17 +87,6 @@ class Unheld(Rule):
         )
 
     @staticmethod
-    def _forgotten(recording: Recording, left_out: list[str]) -> bool:
-        """Whether they are the smaller part, and lie behind something that is trained."""
-        held = [n for n, s in recording.parameters.items() if s.status == "trained" and s.optimizer is not None]
-        if not left_out or len(left_out) >= len(held):
-            return False
-        places = {e.site.module: i for i, e in reversed(list(enumerate(recording.snapshots[0].ledger)))}
-        mine = [places[m] for n in left_out if (m := n.rpartition(".")[0]) in places]
-        its = [places[m] for n in held if (m := n.rpartition(".")[0]) in places]
-        return bool(mine and its) and min(its) < min(mine)
-
-    @staticmethod
     def sick() -> Example:
         example = classify(mlp("relu", depth=3, he=True))
         assert isinstance(example.model, nn.Sequential)
@@ -116,3 +105,14 @@ def _stands(recording: Recording, name: str) -> bool:
     """Whether the weight is the same in every measured step."""
     readings = [s.parameters[name].weight for s in recording.snapshots if name in s.parameters]
     return all((r.mean, r.rms) == (readings[0].mean, readings[0].rms) for r in readings)
+
+
+def _forgotten(recording: Recording, left_out: list[str], held: set[str]) -> bool:
+    """Whether they are the smaller part, and lie behind something that is trained."""
+    places = {e.site.module: i for i, e in reversed(list(enumerate(recording.snapshots[0].ledger)))}
+
+    def first(names: Iterable[str]) -> int | None:
+        return min((places[m] for n in names if (m := n.rpartition(".")[0]) in places), default=None)
+
+    mine, its = first(left_out), first(held)
+    return mine is not None and its is not None and its < mine and len(left_out) < len(held)

@@ -15,7 +15,7 @@ from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Recording, Snapshot
 
 CURES: dict[Cause, tuple[str, ...]] = {"graph": ()}
-STEPS = {"sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "floor_divide", "floordiv", "heaviside"}
+STEPS = {"sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "floor_divide", "floordiv", "bernoulli"}
 
 
 @rule

@@ -18,6 +18,7 @@ from undertow.record.names import module_names
 
 ALIKE = 1e-4
 """Of the largest: float32 sums of a layer's inputs in another order differ by less, units that differ by more."""
+EPSILON = torch.finfo(torch.float32).eps
 ROWS = 128
 """Two runs of so many units are looked at first; where one of them is alone, the layer is left alone."""
 UNITS_FIRST = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
@@ -49,8 +50,9 @@ class Alikes:
         if self._suspects is None:
             self._suspects = _suspects(_units(self._model))
         found: dict[str, Twins] = {}
+        lost = EPSILON * _largest(self._model) if self._suspects else 0.0
         for units in self._suspects:
-            twins = _twins(units)
+            twins = _twins(units, lost)
             if twins is not None and twins.twins == twins.units:
                 found.setdefault(twins.parameter, twins)
         return tuple(found.values())
@@ -99,10 +101,20 @@ def _suspects(units: Iterator[_Units]) -> list[_Units]:
     return found
 
 
-def _twins(units: _Units) -> Twins | None:
+def _largest(model: nn.Module) -> float:
+    """The largest size of any value of the model's gradients."""
+    found = (p.grad for p in model.parameters() if p.grad is not None and not p.grad.is_sparse and not is_dtensor(p))
+    sizes = [g.detach().abs().amax().float() for g in found if g.numel()]
+    return torch.stack([s.to(sizes[0].device) for s in sizes]).nan_to_num(0.0).max().item() if sizes else 0.0
+
+
+def _twins(units: _Units, lost: float) -> Twins | None:
+    """`lost`: a gradient this small is what rounding left of a sum that is 0."""
     gradient = units.parameter.grad
     if gradient is None or gradient.is_sparse:
         return None
+    moving = bool(gradient.detach().abs().amax() > lost)
+    gradient = gradient if moving else torch.zeros_like(gradient)
     marks = torch.cat([_marks(units.rows(units.parameter)), _marks(units.rows(gradient))], 1)
     if not marks.isfinite().all():
         return None
@@ -112,7 +124,7 @@ def _twins(units: _Units) -> Twins | None:
         _, place, count = (marks / size / ALIKE + offset).floor().unique(dim=0, return_inverse=True, return_counts=True)
         alike |= count[place] > 1
         kinds = min(kinds, len(count))
-    return Twins(units.name, len(marks), int(alike.sum()), kinds, bool(gradient.any()))
+    return Twins(units.name, len(marks), int(alike.sum()), kinds, moving)
 
 
 def _marks(rows: Tensor) -> Tensor:
@@ -120,6 +132,6 @@ def _marks(rows: Tensor) -> Tensor:
     return rows.float() @ _directions(rows.shape[1]).to(rows.device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _directions(width: int) -> Tensor:
     return torch.randn(width, 2, generator=torch.Generator().manual_seed(width))
