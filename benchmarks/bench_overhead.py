@@ -1,9 +1,10 @@
 """What watching costs, beside other ways to watch: `make overhead` writes docs/overhead.md.
 
 Each way trains a model of its own from the same start, and all take turns, step by step and in a new order each time.
-The plain loop and the default budget make every step of a run; the other ways join them in every few.  A step's cost
-is its time less that of the plain step of the same turn.  Told is the mean over the steps of one kind (measured whole,
-norms read, left alone) without the lowest and highest tenth, weighed by how many of that kind there were.
+The plain loop, the default budget and the one without limit make every step of a run; the other ways join them in
+every few.  A step's cost is its time less that of the plain step of the same turn.  Told is the mean over the steps of
+one kind (measured whole, norms read, left alone) without the lowest and highest tenth, weighed by how many of that
+kind there were.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from floor import floor
 from torch.optim import SGD, Optimizer
 from watched_models import WATCHED, Watched
 from watchers import WATCHERS, Watcher
@@ -34,6 +36,7 @@ PAGE, RESULTS = ROOT / "docs" / "overhead.md", ROOT / "benchmarks" / "results"
 WARM_UP = 5
 """Steps before the timing; of the default budget they are those that are always measured whole, and are told apart."""
 TRIMMED = 0.1
+FLOOR_STEPS = 20
 PLAIN, WHOLE, DEFAULT = "plain", "undertow, every step", "undertow, budget 2 %"
 TARGETS = {"mlp": (6, 2), "cnn": (2.5, 2), "transformer": (1.5, 2), "deep": (None, 2)}
 """Per cent, of every step measured whole and of the default budget (issue 4)."""
@@ -81,7 +84,7 @@ def measure(key: str, steps: int) -> dict[str, Any]:
     first = {name: sum(turn.step() for _ in range(WARM_UP)) for name, turn in turns.items()}
     pairs: dict[str, list[Pair]] = {name: [] for name in turns if name != PLAIN}
     for number in range(steps):
-        order = list(turns) if number % watched.every == 0 else [PLAIN, DEFAULT]
+        order = list(turns) if number % watched.every == 0 else [PLAIN, DEFAULT, WHOLE]
         random.shuffle(order)
         kinds = {name: turns[name].watcher.kind for name in order}
         taken = {name: turns[name].step() for name in order}
@@ -94,6 +97,7 @@ def measure(key: str, steps: int) -> dict[str, Any]:
         "plain_ms": 1e3 * statistics.median(plain),
         "first_ms": {name: 1e3 * seconds for name, seconds in first.items()},
         "overhead": {name: percent(of) for name, of in pairs.items()},
+        "floor": floor(watched, min(steps, FLOOR_STEPS)),
         "kinds": kinds_of(pairs[DEFAULT]),
         "told": turns[DEFAULT].watcher.told(),
         "leaves": sum(1 for m in turns[PLAIN].model.modules() if not any(True for _ in m.children())),
@@ -159,6 +163,8 @@ def verdicts(found: dict[str, Any]) -> str:
             f"in all of {result['steps'] + WARM_UP} steps; it says itself: {result['told']}.",
             f"  - its steps: {kinds}",
         ]
+        if whole:  # of tiny layers the calls are all the cost
+            lines.append(f"  - the floor: {described(result['floor'], result['plain_ms'])}")
         for name in ("naive hooks", "wandb.watch", "TensorBoard histograms"):
             if name in overhead and overhead[DEFAULT][0] > 0:
                 lines.append(
@@ -167,13 +173,22 @@ def verdicts(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def described(found: dict[str, float], plain: float) -> str:
+    """What reading alone takes."""
+    megabytes, first, again = found["bytes"] / 1e6, found["first"], found["again"]
+    return (
+        f"{megabytes:.1f} MB a step take {first:.2f} ms to read once where they arise ({100 * first / plain:.1f} %, "
+        f"{megabytes / first:.0f} GB/s), and {again:.2f} ms to read again ({100 * again / plain:.1f} %)"
+    )
+
+
 def page(results: dict[str, Any]) -> str:
     parts = [
         "# What watching costs",
-        "`make overhead` measures this page's numbers, all in one run, the ways to watch taking turns; "
-        "the ± is the standard error.  The default budget is measured in one watch beside a plain twin, step by step; "
-        "the other ways join in every few steps.  The dated file in `benchmarks/results` has every number.  Cockpit is "
-        "not among them: it needs torchvision.",
+        "`make overhead` measures this page's numbers, all in one run, the ways to watch taking turns; the ± is the "
+        "standard error.  The default budget is measured in one watch beside a plain twin, step by step, as is the one "
+        "that measures every step; the other ways join in every few.  The dated file in `benchmarks/results` has every "
+        "number.  Cockpit is not among them: it needs torchvision.",
         f"{results['date']}, {results['machine']}, torch {results['torch']}.",
         "- *every step*: `watch(budget=None)`: statistics of every operation's output and of its gradient, f′ of every "
         "activation, weight, gradient and update of every parameter, the ledger's factors.\n"
@@ -182,7 +197,10 @@ def page(results: dict[str, Any]) -> str:
         "gradient and of each parameter's, each by `.item()`.\n"
         "- *wandb.watch*: `log='all', log_freq=1`, offline, with one `wandb.log` a step; its own process is not "
         "counted.\n"
-        "- *TensorBoard histograms*: `add_histogram` of each parameter and gradient, each step.",
+        "- *TensorBoard histograms*: `add_histogram` of each parameter and gradient, each step.\n"
+        "- *the floor*: outputs of leaves, their gradients, parameters and theirs, each read once by torch's own sum, "
+        "its fastest read, in hooks at the same places; the cost of the calls is taken off.  No way to watch that "
+        "reads every value can cost less.",
     ]
     for threads, found in results["threads"].items():
         parts += [f"## {threads} thread{'s' if int(threads) > 1 else ''}", table(found), verdicts(found)]
