@@ -80,6 +80,8 @@ class Forecast:
     """rms of δ at the model's output; every backward size is proportional to it."""
     model: nn.Module | None = field(default=None, repr=False, compare=False)
     """What was read; None for a blueprint."""
+    inputs: Any = field(default=None, repr=False, compare=False)
+    """What the model was given; None for a blueprint, and where other weights are forecast than the model has."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -188,6 +190,14 @@ class Forecast:
     # ------------------------------------------------------------ verdict
 
     @cached_property
+    def silent(self) -> dict[Site, float]:
+        """Per activation with a flat side (ReLU), the share of its units that next to no sample reaches: counted in one
+        forward pass where theory does not exclude that it is a half, else what theory expects."""
+        from undertow.theory.silent import silent
+
+        return silent(self)
+
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What will go wrong, with its cause; those above a note first."""
         from undertow.theory.verdict import judged
@@ -266,4 +276,5 @@ def forecast(model: nn.Module | Blueprint, inputs: Any = None, *, cotangent: flo
         got = f"a cotangent of shape {tuple(cotangent.shape)} for an output of shape {shape}"
         raise InputError(got, "∂L/∂output", "forecast(model, x, cotangent=gradient_of_the_logits)")
     flow = propagate(blueprint, cotangent)
-    return Forecast(blueprint, flow, rms, model if isinstance(model, nn.Module) else None)
+    real_one = model if isinstance(model, nn.Module) else None
+    return Forecast(blueprint, flow, rms, real_one, None if real_one is None else inputs)

@@ -21,10 +21,12 @@ from undertow.record.stack import Stack
 from undertow.theory.blueprint import Blueprint
 from undertow.theory.copies import representatives
 from undertow.theory.expressions import ENDS, Expressions
+from undertow.theory.inputs import arguments, roles_of_input
 from undertow.theory.laws import WHOLE, Activate, Bridged, Call, Embedding, Given, Law, Slot, Spelt, is_field, law_of
 from undertow.theory.owners import Owners
 from undertow.theory.shapes import Shapes
 from undertow.theory.signal import measured
+from undertow.theory.silent import Silent
 from undertow.theory.untouched import as_in_training, disturbing_nothing, inside, untouched, values_untouched
 
 TABLES = {"embedding", "embedding_bag"}
@@ -49,7 +51,7 @@ def read(model: nn.Module, inputs: Any) -> Blueprint:
     InputError
         The input holds no tensor, or the output does not depend on it.
     """
-    args, kwargs = _arguments(inputs)
+    args, kwargs = arguments(inputs)
     if not any(isinstance(t, Tensor) for t in tree_leaves((args, kwargs))):
         raise InputError(f"an input of {type(inputs).__name__} without a tensor", "a batch", "forecast(model, x)")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
@@ -66,9 +68,24 @@ def read(model: nn.Module, inputs: Any) -> Blueprint:
                 return _on_values(model, args, kwargs)
 
 
-def _on_values(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Blueprint:
+def look(model: nn.Module, inputs: Any, silent: Silent) -> Blueprint:
+    """Reads the model again, on the real input, and shows `silent` what each activation receives.
+
+    Raises
+    ------
+    ModelError, InputError
+        As `read`.
+    """
+    args, kwargs = arguments(inputs)
+    with untouched(model), as_in_training(model), torch.no_grad(), values_untouched(model):
+        return _on_values(model, args, kwargs, silent)
+
+
+def _on_values(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], silent: Silent | None = None
+) -> Blueprint:
     try:
-        return _Reader(model, None).read(args, kwargs)
+        return _Reader(model, None, silent).read(args, kwargs)
     except InputError:
         raise
     except Exception as error:
@@ -80,8 +97,8 @@ def _on_values(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 class _Reader:
     """One forward pass."""
 
-    def __init__(self, model: nn.Module, fake: FakeTensorMode | None) -> None:
-        self.model, self.fake = model, fake
+    def __init__(self, model: nn.Module, fake: FakeTensorMode | None, silent: Silent | None = None) -> None:
+        self.model, self.fake, self.silent = model, fake, silent
         self.shapes = Shapes(fake) if fake else None
         self.stack = Stack(model)
         self.owners = Owners(model)
@@ -119,7 +136,7 @@ class _Reader:
             return value
         made = self.fake.from_tensor(value.detach()) if self.fake else value.detach().clone()
         with unset_fake_temporarily():
-            signal = measured(value, _roles_of_input(value, ""))
+            signal = measured(value, roles_of_input(value, ""))
         index = self.blueprint.add(Given(tuple(value.shape), signal=signal))
         self.inputs[index] = value
         self._note(made, index)
@@ -134,7 +151,7 @@ class _Reader:
         readers = self.blueprint.readers()
         for index, value in self.inputs.items():
             first = next((self.blueprint.nodes[i].law for i in readers[index]), None)
-            roles = _roles_of_input(value, type(first).__name__ if first else "")
+            roles = roles_of_input(value, type(first).__name__ if first else "")
             law = Given(tuple(value.shape), signal=measured(value, roles))
             self.blueprint.nodes[index] = self.blueprint.nodes[index]._replace(law=law)
 
@@ -253,6 +270,8 @@ class _Reader:
             with unset_fake_temporarily():
                 index = self._node(call, sources, effect_of(name, args), names)
             self.blueprint.nodes[index] = self.blueprint.nodes[index]._replace(first=first)
+            if self.silent is not None:
+                self.silent.look(index, Activate.read(call), args)
             first = index if first is None else first
             self._note(tensor, index)
         return output
@@ -282,22 +301,3 @@ class _Reader:
     def _ends(self, law: Activate, operation: str) -> bool:
         """Whether the call is the last of those that spell out a function of the catalogue."""
         return operation in ENDS and not isinstance(law.activation, Custom)
-
-
-def _roles_of_input(value: Tensor, first: str) -> str:
-    """Samples first, units last; after samples where a convolution reads it, or where it has four axes and more."""
-    if value.ndim == 0:
-        return ""
-    if value.ndim == 1:
-        return "F"
-    if value.ndim > 3 or "Conv" in first:
-        return "SF" + "P" * (value.ndim - 2)
-    return "S" + "P" * (value.ndim - 2) + "F"
-
-
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(inputs, dict):
-        return (), dict(inputs)
-    if hasattr(inputs, "keys") and hasattr(inputs, "data"):  # a BatchEncoding of transformers
-        return (), dict(inputs)
-    return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}

@@ -32,13 +32,13 @@ def rematched(forecast: Forecast) -> Forecast | None:
     ]
     own = {name: name for name in forecast.blueprint.equal}
     blueprint = replace(forecast.blueprint, nodes=nodes, equal=own)
-    return replace(forecast, blueprint=blueprint, flow=propagate(blueprint, forecast.cotangent))
+    return replace(forecast, blueprint=blueprint, flow=propagate(blueprint, forecast.cotangent), inputs=None)
 
 
 def _with(law: Law, std: float) -> Law:
     """The law with weights of this standard deviation and without a bias."""
     if isinstance(law, Linear):
-        return replace(law, weight=std**2, bias=0.0, alike=frozenset(), unevenness=law.fan_out / law.fan_in)
+        return replace(law, weight=std**2, bias=0.0, level=0.0, alike=frozenset(), unevenness=law.fan_out / law.fan_in)
     if isinstance(law, Conv):
-        return replace(law, taps=torch.full_like(law.taps, std**2), bias=0.0)
+        return replace(law, taps=torch.full_like(law.taps, std**2), bias=0.0, level=0.0)
     return law

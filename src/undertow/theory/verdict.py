@@ -15,6 +15,7 @@ from undertow.record import Entry
 from undertow.record import flow as flows
 from undertow.theory.blueprint import Node
 from undertow.theory.signal import Delta
+from undertow.theory.silent import born_dead
 
 if TYPE_CHECKING:
     from undertow.theory.forecast import Forecast
@@ -26,12 +27,19 @@ CURES: dict[tuple[str, str], tuple[str, ...]] = {
     ("exploding", "weights"): ("batch_norm", "clip_norm", "learning_rate"),
     ("exploding", "activation"): ("relu", "batch_norm", "clip_norm"),
     ("exploding", "depth"): ("learning_rate", "clip_norm", "adam"),
+    ("dead", "weights"): ("batch_norm", "leaky_relu"),
+    ("dead", "depth"): ("leaky_relu", "batch_norm"),
+    ("dead", "activation"): ("leaky_relu",),
     ("saturated", "weights"): ("batch_norm", "relu"),
     ("saturated", "input_scale"): ("batch_norm", "relu", "adam"),
 }
 """Names of cures worth a trial; matched initial weights come first where they are forecast to help."""
-MATCHED: tuple[Kind, ...] = ("vanishing", "exploding", "saturated")
+MATCHED: tuple[Kind, ...] = ("vanishing", "exploding", "saturated", "dead")
 """Kinds that other initial weights may cure."""
+DEAD_SHARE = 0.5
+"""Half of a layer's width lost, as the rule `dead` has it."""
+SHIFTED = 2.0
+"""A pre-activation two standard deviations below zero leaves 2 % of a normal input above it."""
 LARGEST = torch.finfo(torch.float32).max
 ORDER = {"critical": 0, "warning": 1, "note": 2}
 
@@ -53,7 +61,7 @@ def faults(forecast: Forecast) -> list[Finding]:
     if not forecast.ledger.path:
         return []
     found: list[Finding] = []
-    for look in (_nonfinite, _single, _idle, _exploding, _saturated, _vanishing):
+    for look in (_nonfinite, _single, _idle, _dead, _exploding, _saturated, _vanishing):
         found = found or list(look(forecast))
     if found and found[0].kind == "nonfinite":
         return found  # of the rest nothing can be said
@@ -122,6 +130,42 @@ def _flow(forecast: Forecast, kind: Kind) -> Iterator[Finding]:
     yield _finding(kind, "critical" if critical else "warning", cause, where, evidence, values)
 
 
+# ---------------------------------------------------------------- dead units
+
+
+def _dead(forecast: Forecast) -> Iterator[Finding]:
+    """The first layer all of whose units next to no sample reaches, else the first that half of them are so.
+
+    Where the gradient vanishes or explodes besides, that is the fault, and dead units of a deep net a part of it.
+    """
+    ledger, shares = forecast.ledger, forecast.silent
+    entry = next((e for least in (1.0, DEAD_SHARE) for e in ledger if shares.get(e.site, 0.0) >= least), None)
+    if entry is None or entry.slope is None:
+        return
+    share, layer = shares[entry.site], flows.layer_of(ledger, entry)
+    received = next((e.forward for e in ledger if e.site == entry.previous), None)
+    mean, std = (received.mean, received.std) if received else (0.0, 0.0)
+    after = ledger.entries[ledger.entries.index(entry) :]
+    cause: Cause = "depth"
+    if not any(e.site.effect == "weights" for e in after):
+        cause = "activation"
+    elif mean < -SHIFTED * std:
+        cause = "weights"
+    elif not flows.VANISHED <= forecast.left <= flows.EXPLODED:
+        return
+    widths = [e.slope.units for e in ledger if e.site in shares and e.slope is not None]
+    born = born_dead(widths)
+    evidence = (
+        Evidence("dead_share", share, None, DEAD_SHARE, "half_layer"),
+        Evidence("born_dead", born, None, None, ""),
+    )
+    values = {"share": share, "act": entry.slope.activation, "mean": mean, "std": std, "born": born}
+    values |= {"layers": len(widths), "narrowest": min(widths)}
+    severity: Severity = "critical" if share == 1.0 else "warning"
+    where = entry.site.label if cause == "activation" else layer.site.label
+    yield _finding("dead", severity, cause, where, evidence, values)
+
+
 # ---------------------------------------------------------------- saturated units
 
 
@@ -144,7 +188,8 @@ def _saturated(forecast: Forecast) -> Iterator[Finding]:
     )
     severity: Severity = "critical" if slope.flat > 0.95 else "warning"
     cause: Cause = "input_scale" if by_input else "weights"
-    yield _finding("saturated", severity, cause, flat.site.label, evidence, values)
+    where = flows.layer_of(forecast.ledger, flat).site.label
+    yield _finding("saturated", severity, cause, where, evidence, values)
 
 
 def _flat(entry: Entry) -> float:

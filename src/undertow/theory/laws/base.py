@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -131,6 +132,14 @@ def mean_square(tensor: Tensor | None) -> float:
             rows.numel(), 1
         )
     return statistics(rows).rms ** 2
+
+
+def level(bias: Any) -> float:
+    """The mean of biases that start beside 0, as those of −4; 0 where it is within four of its standard errors."""
+    if not isinstance(bias, Tensor) or bias.numel() < 2:
+        return 0.0
+    deviation, mean = torch.std_mean(bias.detach().double())
+    return float(mean) if abs(float(mean)) > 4 * float(deviation) / math.sqrt(bias.numel()) else 0.0
 
 
 def like(signal: Signal, shape: tuple[int, ...]) -> Layout:

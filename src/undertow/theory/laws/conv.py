@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
+from undertow.theory.laws.base import Call, Law, is_signal, law, level, mean_square
 from undertow.theory.laws.positions import full, returned
 from undertow.theory.signal import ALIKE, Delta, Layout, Pairs, Signal
 
@@ -52,6 +52,8 @@ class Conv(Law):
     """E[W_t²], of shape (1, 1, *kernel)."""
     bias: float = field(kw_only=True)
     """E[b²]"""
+    level: float = field(default=0.0, kw_only=True)
+    """E[b], as `level`."""
     transposed: bool = field(kw_only=True)
     options: tuple[tuple[str, Any], ...] = field(kw_only=True)
     effect = "weights"
@@ -73,6 +75,7 @@ class Conv(Law):
             fan_out=fan_out,
             taps=_mean_squares(weight),
             bias=mean_square(bias),
+            level=level(bias),
             transposed=transposed,
             options=tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in options.items() if v is not None),
         )
@@ -95,7 +98,7 @@ class Conv(Law):
             x,
             layout=self._layout(x.layout),
             square=square,
-            mean=torch.zeros_like(square),
+            mean=torch.full_like(square, self.level),
             pairs=Pairs(*pairs),
             normal=True,
             places=0,

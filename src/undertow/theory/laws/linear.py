@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
+from undertow.theory.laws.base import Call, Law, is_signal, law, level, mean_square
 from undertow.theory.laws.rows import alike, unevenness
 from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
@@ -29,6 +30,8 @@ class Linear(Law):
     """As `rows.alike`."""
     unevenness: float = 1.0
     """As `rows.unevenness`."""
+    level: float = 0.0
+    """E[b], as `level`."""
     effect = "weights"
 
     @classmethod
@@ -44,7 +47,7 @@ class Linear(Law):
         rows = weight if call.operation == "linear" else weight.T  # (out, in)
         same = alike(rows, bias if isinstance(bias, Tensor) else None)
         fans, sizes = (call.given[x.index][-1], call.shape[-1]), (mean_square(weight), mean_square(bias))
-        return cls(call.shape, *fans, *sizes, same, unevenness(rows))
+        return cls(call.shape, *fans, *sizes, same, unevenness(rows), level(bias))
 
     @property
     def forward_factor(self) -> float:
@@ -62,7 +65,7 @@ class Linear(Law):
             x,
             layout=x.layout.of(self.shape),
             square=square,
-            mean=square * 0,
+            mean=torch.full_like(square, self.level),
             pairs=Pairs(*pairs),
             normal=True,
             places=0,
