@@ -66,4 +66,5 @@ def joined(one: Delta, other: Delta) -> Delta:
     total = float(square.mean())
     parts = ((float(d.square.mean()), d.spread) for d in (one, other))
     spread = sum(spread * (size / total) ** 2 for size, spread in parts) if total else 0.0
-    return Delta(square, Pairs(*one.pairs.plus(other.pairs)), spread)
+    tilt = sum(float(d.square.mean()) * d.tilt for d in (one, other)) / total if total else 1.0
+    return Delta(square, Pairs(*one.pairs.plus(other.pairs)), spread, tilt=tilt)

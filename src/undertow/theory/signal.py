@@ -89,6 +89,19 @@ class Drawn(NamedTuple):
     """Of u at two positions."""
 
 
+class Mixed(NamedTuple):
+    """A sum of values of an activation and of normal ones, as on a shortcut past layers: it is skewed."""
+
+    made: Drawn
+    size: float
+    """E[·²] of the values of the activation."""
+    variance: float
+    mean: float
+    """Both of the normal values."""
+    square: Tensor
+    """That of the sum itself: another tensor than `Signal.square` once anything was done to it."""
+
+
 @dataclass(frozen=True)
 class Signal:
     """Moments of a tensor x in the forward pass, over units, float64, each of shape (groups, *positions).
@@ -110,6 +123,8 @@ class Signal:
     """Behind BatchNorm, over how many places it normalised a unit: few of them have lighter tails than a normal."""
     drawn: Drawn | None = None
     """Where not `normal`, what its values are made of, up to a factor."""
+    mixed: Mixed | None = None
+    """Where it is a sum of two that has just been taken."""
     attends: Attends | None = None
     """Of scores and weights of attention, (…, queries, keys), whose pairs of positions are two keys of one query."""
 
@@ -133,6 +148,13 @@ class Lean(NamedTuple):
     """E[δ x δ′ x′] of two places."""
 
 
+class Passed(NamedTuple):
+    """The activation that a backward value has just come through, and what it was before."""
+
+    activation: Pointwise
+    before: Delta
+
+
 @dataclass(frozen=True)
 class Delta:
     """Moments of the backward value δ = ∂L/∂x of a tensor x, shaped as the tensor's `Signal`."""
@@ -146,9 +168,11 @@ class Delta:
     """ln of the median of E[δ²] over those initialisations, less that of its mean-field value."""
     lean: Callable[[], Lean] | None = None
     """Behind an activation; None where δ does not know of x."""
+    passed: Passed | None = None
+    """None where δ has come through anything else since."""
     tilt: float = 1.0
     """E[δ² f′²] / (E[δ²] E[f′²]) at the activation f that made x: more than 1 behind a maximum, which hands δ to the
-    units with a slope."""
+    units with a slope, and on a shortcut past layers, where the next ReLU is open for what the last one let through."""
     attends: Attends | None = None
     """As of the signal."""
 

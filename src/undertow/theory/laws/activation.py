@@ -16,8 +16,9 @@ from undertow.theory.few import few
 from undertow.theory.interpolate import moments_at
 from undertow.theory.joint import FEWER, Joint, joint
 from undertow.theory.laws.base import Call, Law, is_signal
+from undertow.theory.laws.gated import Skewed, skewed
 from undertow.theory.moments import Moments
-from undertow.theory.signal import GROUPS, NONE, Delta, Drawn, Lean, Pairs, Signal
+from undertow.theory.signal import GROUPS, NONE, Delta, Drawn, Lean, Pairs, Passed, Signal
 
 SMALLEST = 1e-300
 """A variance of 0 is a tensor of one value; quadrature needs a positive one."""
@@ -55,7 +56,7 @@ class Activate(Law):
         spread = x.spread  # how far a change of E[x²] reaches E[y²] is chi-parallel's part; 1 for ReLU
         drawn = self._drawn(x) if x.normal else None
         return replace(
-            x, square=square, mean=mean, pairs=self._pairs(x), normal=False, places=0, drawn=drawn, spread=spread
+            x, square=square, mean=mean, pairs=self._skewed_pairs(x), normal=False, places=0, drawn=drawn, spread=spread
         )
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
@@ -66,7 +67,7 @@ class Activate(Law):
         uneven = fourth / second**2 if second > 0 else 1.0
         units = x.layout.count("F") * math.prod(x.layout.positions)
         passed = delta.scaled(slope, spread=3 * (uneven - 1) / units)
-        passed = replace(passed, lean=partial(self._lean, delta, x))
+        passed = replace(passed, lean=partial(self._lean, delta, x), passed=Passed(self.activation, delta))
         if delta.pairs == NONE:
             return (passed,)
         products = (self._slopes(x, c) for c in _existing(x))
@@ -84,6 +85,12 @@ class Activate(Law):
     # ------------------------------------------------------------ moments
 
     def moments(self, x: Signal) -> Moments:
+        found, skew = self._of_normal(x), skewed(self.activation, x)
+        if skew == Skewed():
+            return found
+        return replace(found, E_f=found.E_f * skew.mean, E_f2=found.E_f2 * skew.square, E_df2=found.E_df2 * skew.slope)
+
+    def _of_normal(self, x: Signal) -> Moments:
         if 4 < x.places < MANY:  # behind BatchNorm, and without a shift
             found = [few(self.activation, float(q), x.places).moments for q in x.square.flatten()]
             return Moments(*(torch.tensor([getattr(m, f.name) for m in found]) for f in fields(Moments)))  # pyright: ignore
@@ -112,6 +119,16 @@ class Activate(Law):
             return Pairs()
         found = (self._joint(q, mean, p).E_ff for p in _existing(x))
         return Pairs(*found)
+
+    def _skewed_pairs(self, x: Signal) -> Pairs:
+        """Two places have as large a share of their variance in common as those of normal values."""
+        found, skew = self._pairs(x), skewed(self.activation, x)
+        if skew == Skewed():
+            return found
+        of = self._of_normal(x)
+        square, middle = float(_shaped(of.E_f2, x.square).mean()), float(_shaped(of.E_f, x.square).mean()) ** 2
+        to_square, to_middle = square * skew.square, middle * skew.mean**2
+        return Pairs(*(to_middle + (p - middle) / (square - middle) * (to_square - to_middle) for p in found))
 
     def _slopes(self, x: Signal, product: float) -> float:
         q = float(x.square.mean())

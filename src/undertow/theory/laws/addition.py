@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undertow.theory.attending import Attends, narrower
 from undertow.theory.laws.base import Call, Law, is_signal, law, mean_square
+from undertow.theory.laws.gated import gated, mixed
 from undertow.theory.signal import ALIKE, Delta, Pairs, Signal
 
 
@@ -51,10 +52,11 @@ class Add(Law):
             places=0,
             spread=spread,
             attends=_attends(x, inputs),
+            mixed=None if self.constant else mixed(inputs, square),
         )
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
-        return tuple(_handed_back(delta, x, self.shape) for x in inputs)
+        return tuple(_handed_back(gated(delta, i, inputs), x, self.shape) for i, x in enumerate(inputs))
 
 
 @law("mul", "rmul", "imul", "div", "truediv", "itruediv", "neg")
