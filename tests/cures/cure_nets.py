@@ -32,6 +32,25 @@ class Functional(nn.Module):
         return self.head(torch.relu(self.up(x)))
 
 
+class Recurrent(nn.Module):
+    """The last state of a recurrent layer, read out."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.recurrent, self.out = kind(6, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.recurrent(x)[0][:, -1])
+
+
+def rnn() -> nn.Module:
+    return Recurrent(nn.RNN)
+
+
+def lstm() -> nn.Module:
+    return Recurrent(nn.LSTM)
+
+
 def mlp(act: type[nn.Module] = nn.Sigmoid, depth: int = 3) -> nn.Sequential:
     layers = [layer for i in range(depth) for layer in (nn.Linear(8 if i else 6, 8), act())]
     return nn.Sequential(*layers, nn.Linear(8, 3))

@@ -5,18 +5,21 @@ import re
 
 import pytest
 import torch
-from cure_nets import Functional, Named, cnn, mlp, nested, training
+from cure_nets import Functional, Named, cnn, lstm, mlp, nested, rnn, training
 from torch import nn
 
 from undertow.cures import Cure, NotApplicableError, Training, all_cures, chosen
 from undertow.cures.exchange import Exchange
+from undertow.cures.residual import blocks, keeps_shape
 from undertow.cures.surgery import Swap
 from undertow.cures.trial import clip
 from undertow.foundation import InputError, UnknownNameError, knows, language
 
 CURES = [pytest.param(cure, id=cure.label) for cure in all_cures()]
 SWAPS = {cure.name: type(cure.layer()) for cure in all_cures() if isinstance(cure, Swap)}
-SHAPES = {cnn: (2, 6, 6)}
+SHAPES = {cnn: (2, 6, 6), rnn: (5, 6), lstm: (5, 6)}
+NETS = [mlp, nested, Named, cnn, rnn, lstm]
+DRAWING = {*SWAPS, "matched_init", "orthogonal_init", "orthogonal_recurrence", "gated_recurrence"}
 
 
 def one(name: str) -> Cure:
@@ -28,21 +31,21 @@ def fresh(make) -> Training:
     return training(make(), shape=SHAPES.get(make, (6,)))
 
 
-def applicable(cure: Cure, make) -> Training:
-    given = fresh(make)
-    if reason := cure.applies(given):
-        pytest.skip(reason)
-    return given
+PAIRS = [
+    pytest.param(cure, make, id=f"{cure.label}-{make.__name__}")
+    for make in NETS
+    for cure in all_cures()
+    if cure.applies(fresh(make)) is None
+]
 
 
 def kinds(model: nn.Module) -> list[str]:
     return [type(m).__name__ for m in model.modules() if not list(m.children())]
 
 
-@pytest.mark.parametrize("make", [mlp, nested, Named, cnn])
-@pytest.mark.parametrize("cure", CURES)
+@pytest.mark.parametrize(("cure", "make"), PAIRS)
 def test_a_cure_changes_a_copy_and_nothing_else(cure: Cure, make):
-    given = applicable(cure, make)
+    given = fresh(make)
     before, groups = copy.deepcopy(given.model.state_dict()), copy.deepcopy(given.optimizer.state_dict())
     text, generator = repr(given.model), torch.get_rng_state()
     cured = cure.apply(given)
@@ -55,19 +58,18 @@ def test_a_cure_changes_a_copy_and_nothing_else(cure: Cure, make):
     held = [p for group in cured.optimizer.param_groups for p in group["params"]]
     assert {id(p) for p in held} == {id(p) for p in cured.model.parameters()}
     assert len(held) == len(set(held))
-    if cure.name not in {*SWAPS, "matched_init", "orthogonal_init"}:
+    if cure.name not in DRAWING:
         assert torch.equal(torch.get_rng_state(), generator)
 
 
-@pytest.mark.parametrize("make", [mlp, nested, Named, cnn])
-@pytest.mark.parametrize("cure", CURES)
+@pytest.mark.parametrize(("cure", "make"), PAIRS)
 def test_the_patch_does_what_apply_does(cure: Cure, make):
-    given = applicable(cure, make)
+    given = fresh(make)
     torch.manual_seed(1)
     cured = cure.apply(given)
     by_hand = fresh(make)
     torch.manual_seed(1)
-    space = {"model": by_hand.model, "optimizer": by_hand.optimizer}
+    space = {"model": by_hand.model, "optimizer": by_hand.optimizer, "batches": by_hand.batches}
     if cured.clip:  # which must find a gradient
         for each in (cured.model, by_hand.model):
             each(given.batches[0][0]).square().sum().mul(1e3).backward()  # pyright: ignore[reportIndexIssue]
@@ -83,10 +85,17 @@ def test_the_patch_does_what_apply_does(cure: Cure, make):
         assert repr(space["optimizer"]) == repr(cured.optimizer)
 
 
-@pytest.mark.parametrize("make", [mlp, Named])
-def test_most_cures_fit_an_ordinary_network(make):
-    refused = {cure.label: reason for cure in all_cures() if (reason := cure.applies(fresh(make)))}
-    assert set(refused) <= {"tanh", "linear_output"}
+@pytest.mark.parametrize(
+    ("make", "others"),
+    [(mlp, set()), (Named, {"tanh", "residual"}), (rnn, {"forget_bias"}), (lstm, {"gated_recurrence"})],
+)
+def test_a_network_is_refused_only_what_is_not_for_it(make, others):
+    refused = {cure.name for cure in all_cures() if cure.applies(fresh(make))}
+    recurrent = {"orthogonal_recurrence", "gated_recurrence", "forget_bias"}
+    if make in (rnn, lstm):
+        assert refused & recurrent == others
+    else:
+        assert refused <= {"linear_output"} | recurrent | others
 
 
 @pytest.mark.parametrize("name", SWAPS)
@@ -268,3 +277,41 @@ def test_an_output_is_opened_where_an_activation_cuts_it_off(end: nn.Module, ope
         assert kinds(cure.apply(given).model) == ["Linear", "ReLU", "Linear", "Identity"]
         exec(cure.patch(given), {"model": given.model})
         assert kinds(given.model) == ["Linear", "ReLU", "Linear", "Identity"]
+
+
+def test_skips_go_around_the_layers_of_one_width():
+    model = nn.Sequential(
+        *(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()),
+        nn.Linear(8, 3),
+    )
+    assert blocks(model) == [["2", "3", "4"], ["5", "6"]]
+    x = torch.randn(4, 6)
+    first = model[:2](x)
+    second = first + model[2:5](first) / 2**0.5
+    expected = model[7](second + model[5:7](second) / 2**0.5)
+    torch.testing.assert_close(one("residual").apply(training(model)).model(x), expected)
+
+
+def test_inputs_are_standardised_and_what_is_missing_becomes_the_mean():
+    given = training(mlp())
+    x = torch.randn(500, 6) * torch.tensor([1e3, 1.0, 1e-2, 5.0, 0.0, 1.0]) + torch.tensor([0, 1e3, 0, 0, 7.0, 0])
+    x[:50, 5] = torch.nan
+    given.batches = [(x, torch.zeros(500, dtype=torch.long))]
+    seen = []
+    model = one("standardise").apply(given).model
+    model[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model(x)
+    mean, std = seen[0].mean(0), seen[0].std(0)
+    assert mean.abs().max() < 1e-4
+    assert std[:4].tolist() == pytest.approx([1, 1, 0.91, 1], rel=0.02)  # of 0.01 a tenth is the floor
+    assert (seen[0][:50, 5] == 0).all()
+    assert (seen[0][:, 4] == 0).all()
+
+
+def test_a_layer_that_changes_the_shape_gets_no_skip():
+    assert keeps_shape(nn.Conv2d(4, 4, 3, padding=1))
+    assert keeps_shape(nn.Conv2d(4, 4, 5, padding="same"))
+    assert not keeps_shape(nn.Conv2d(4, 4, 3))
+    assert not keeps_shape(nn.Conv2d(4, 4, 3, padding=1, stride=2))
+    assert not keeps_shape(nn.Linear(4, 5))
+    assert not keeps_shape(nn.ConvTranspose2d(4, 4, 3, padding=1))
