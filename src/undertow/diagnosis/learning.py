@@ -19,8 +19,6 @@ CENTRED = 0.3
 """The mean of the output's gradient beside its rms, below which the outputs' mean is learned: a tenth of the square."""
 WINDOW = 20
 """Losses whose median is taken."""
-TOO_LARGE = 10.0
-"""An output that was so many times as large at the start was made by the model alone: to lose it is not to learn."""
 DEVIATIONS = 2.0
 """Standard errors that what was explained must exceed; two are chance in 2 %."""
 
@@ -67,11 +65,12 @@ def learning(recording: Recording) -> Learning | None:
 
 
 def _left_of(early: Sequence[Snapshot], late: Sequence[Snapshot]) -> float:
-    """What is left of the output's variance, where it was far too large; 1 else."""
+    """What is left of the output's variance, 1 where it has grown: an output that was too large was made by the model
+    alone, and to lose it is not to learn."""
     if not early or not late:
         return 1.0
     start, now = (median(s.ledger.path[-1].forward.std ** 2 for s in part) for part in (early, late))
-    return now / start if start > TOO_LARGE**2 * now else 1.0
+    return min(1.0, now / start) if start > 0 else 1.0
 
 
 def _of_output(early: Sequence[Snapshot], late: Sequence[Snapshot], left: float) -> float:

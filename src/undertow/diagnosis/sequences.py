@@ -12,6 +12,7 @@ from typing import Any
 from undertow.diagnosis.needs import Need
 from undertow.foundation import Evidence
 from undertow.record import Recording, Snapshot, TimeReading
+from undertow.record.flow import VANISHED
 from undertow.record.loops import along, loops
 
 LONG = 8
@@ -98,3 +99,10 @@ def written(reading: TimeReading) -> dict[str, Any]:
         "activation": math.nan if reading.activation is None else reading.activation,
         "weights": reading.step if reading.weights is None else reading.weights,
     }
+
+
+def reach(factor: float) -> int | None:
+    """After how many steps back a thousandth of the gradient is left; None where they don't shrink it."""
+    if not 0 < factor < 1:
+        return 1 if factor == 0 else None
+    return math.ceil(math.log(VANISHED) / math.log(factor))

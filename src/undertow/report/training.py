@@ -12,6 +12,7 @@ from undertow.foundation.numbers import share, written
 from undertow.record import Recording, Snapshot, StepReading
 from undertow.record.recording import MARKS
 from undertow.report.document import Bar, Block, Column, Heading, Number, Row, Table, Text
+from undertow.report.sequences import time_table
 
 CLIPPED = 1 - 1e-6
 """Below it a norm was clipped; above it is rounding."""
@@ -204,7 +205,7 @@ def _approach_row(snapshot: Snapshot, step: StepReading | None) -> Row:
 
 
 def attention_table(snapshot: Snapshot) -> Table | None:
-    """Per fused attention that was computed in the open, the size of its logits and how sharply it looks."""
+    """Per attention, the size of its logits and how sharply it looks."""
     if not snapshot.attention:
         return None
     columns = [Column(say("training.attention.site"))]
@@ -240,10 +241,12 @@ def figures_of(recording: Recording) -> dict[str, Any]:
 
 def sections(recording: Recording) -> Iterator[Block]:
     """The blocks that follow the ledger."""
+    attending = next((s for s in reversed(recording.snapshots) if s.attention), recording.snapshots[-1])
     tables = {
         "run": run_table(recording),
         "updates": updates_table(recording),
-        "attention": attention_table(recording.snapshots[-1]),
+        "time": time_table(recording),
+        "attention": attention_table(attending),
     }
     for key, table in tables.items():
         if table is not None:

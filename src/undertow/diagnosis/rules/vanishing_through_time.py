@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from undertow.diagnosis import needs
 from undertow.diagnosis.learning import ENOUGH, Learning, learning
 from undertow.diagnosis.recurrent_examples import first_or_last
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.diagnosis.sequences import KEEPS, TIMES, Sequence, factors, sequences, written
+from undertow.diagnosis.sequences import KEEPS, TIMES, Sequence, factors, reach, sequences, written
 from undertow.foundation import Cause, Evidence, Finding, NotJudged
 from undertow.record import Recording, TimeReading
 from undertow.record.flow import LOST, VANISHED
@@ -107,7 +106,7 @@ class VanishingThroughTime(Rule):
             values={
                 **written(first),
                 "flow": first.flow,
-                "reach": _reach(first.step, self.threshold),
+                "reach": reach(first.step) or first.length,
             },
         )
 
@@ -128,8 +127,3 @@ class VanishingThroughTime(Rule):
 
 def _flow(reading: TimeReading) -> float:
     return reading.flow
-
-
-def _reach(factor: float, threshold: float) -> int:
-    """After how many steps so much is left."""
-    return math.ceil(math.log(threshold) / math.log(factor)) if 0 < factor < 1 else 1
