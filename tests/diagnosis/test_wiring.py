@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from wired_faults import FAULTS, constant
-from wired_nets import ON_PURPOSE, STEPS, Run, chain, data, zeroed
+from wired_modules import chain
+from wired_nets import ON_PURPOSE, STEPS, Run, data, zeroed
 
 import undertow as ut
 from undertow.diagnosis import Diagnosis, watch

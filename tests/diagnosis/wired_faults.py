@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from wired_nets import Between, Run, binary, chain, plain, squared
+from wired_modules import Between, chain
+from wired_nets import Run, binary, plain, squared
 
 
 def constant(model: nn.Module, value: float) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from undertow.probe import Observer
 from undertow.probe.wiring.terms import terms
 from undertow.probe.wiring.twins import Alikes
-from undertow.record import Wiring
+from undertow.record import Twins, Wiring
 
 X, Y = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
 
@@ -92,12 +92,16 @@ class Twice(nn.Module):
                 p.grad = torch.randn_like(p)
 
 
+def look(model: nn.Module) -> tuple[Twins, ...]:
+    return Alikes(model).look({id(p) for p in model.parameters()})
+
+
 WEIGHTS = ("line.weight", "conv.weight", "back.weight", "cell.weight_ih_l0", "by_hand")
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_units_with_an_equal_one_are_counted_in_every_kind_of_weight(name: str) -> None:
-    (twins,) = Alikes(Twice(name)).look()
+    (twins,) = look(Twice(name))
     model = Twice(name)
     units = model.get_parameter(name).shape[1 if name in ("by_hand", "back.weight") else 0]
     assert (twins.parameter, twins.units, twins.twins, twins.kinds) == (name, units, units, units // 2)
@@ -108,14 +112,18 @@ def test_equal_weights_with_other_gradients_are_no_twins() -> None:
     model = Twice(*WEIGHTS)
     for p in model.parameters():
         p.grad = torch.randn_like(p)
-    assert Alikes(model).look() == ()
+    assert look(model) == ()
+
+
+def test_rows_that_nothing_is_multiplied_with_are_no_units() -> None:
+    assert Alikes(Twice("by_hand")).look(()) == ()
 
 
 def test_one_unit_of_its_own_is_enough() -> None:
     model = Twice("line.weight")
     with torch.no_grad():
         model.line.weight[0] += 1
-    assert Alikes(model).look() == ()
+    assert look(model) == ()
 
 
 def test_rounding_apart_two_units_are_equal() -> None:
@@ -124,14 +132,14 @@ def test_rounding_apart_two_units_are_equal() -> None:
     with torch.no_grad():
         model.line.weight *= 1 + 1e-6 * torch.rand(6, 8)
         model.line.weight.grad *= 1 + 1e-6 * torch.rand(6, 8)
-    (twins,) = Alikes(model).look()
+    (twins,) = look(model)
     assert (twins.twins, twins.kinds) == (6, 3)
 
 
 def test_what_rounding_left_of_a_sum_of_zero_is_no_gradient() -> None:
     model = Twice("line.weight")
     model.line.weight.grad = 1e-9 * torch.randn(6, 8)
-    (twins,) = Alikes(model).look()
+    (twins,) = look(model)
     assert (twins.parameter, twins.moving) == ("line.weight", False)
 
 

@@ -16,7 +16,7 @@ from undertow.probe.following.script import passed_on
 from undertow.probe.tracing.trace import Guard, Trace
 from undertow.record import Cut, Unreached
 from undertow.record.names import named_parameters
-from undertow.record.operations import operation_name
+from undertow.record.operations import PRODUCTS, WEIGHTS, is_weight, operation_name
 from undertow.record.stack import user_line
 
 WITHOUT_GRADIENTS = "no_grad"
@@ -53,6 +53,8 @@ class Cuts:
         self._see = guard(self._saw)
         self.used: dict[int, str] = {}
         """By the id of a trained parameter that some call was given, its module's path; in the order of the pass."""
+        self.multiplied = set[int]()
+        """The ids of those that something was multiplied with, as weights are."""
         self._cuts: dict[Key, _Cut] = {}
         self._carried: Any = WeakTensorKeyDictionary()
         self._left: frozenset[Key] = NOTHING
@@ -87,6 +89,8 @@ class Cuts:
         for tensor in taking_part:
             if tensor.is_leaf and isinstance(tensor, nn.Parameter):
                 self.used.setdefault(id(tensor), self._trace.path)
+        if name in WEIGHTS or name in PRODUCTS:
+            self.multiplied |= {id(t._base if t._is_view() else t) for t in taking_part if is_weight(t)}
         plain = _parted(results)[1]
         carried = self._carrying(outside) if outside else NOTHING
         if len(plain) < len(results):

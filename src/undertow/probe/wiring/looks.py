@@ -43,7 +43,8 @@ class Looks:
         still = {name for name, p in named if p.grad is None}
         merged = self._unreached | {u.parameter: u for u in cut_off if u.cut or u.parameter not in self._unreached}
         self._unreached = {name: u for name, u in merged.items() if name in still}
-        twins = self._alikes.look() if len(without) < len(named) else ()
+        multiplied = {i for seen in passes for i in seen.multiplied}
+        twins = self._alikes.look(multiplied) if len(without) < len(named) else ()
         found = Wiring(step, tuple(self._unreached.values()), self._terms, twins, _replaced(named, optimizers))
         if not (found.unreached or found.twins or found.replaced) and len(without) < len(named):
             self._next = FIRST  # the steps that follow are as this one: all is connected

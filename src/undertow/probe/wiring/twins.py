@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,10 +45,14 @@ class Alikes:
         self._model = model
         self._suspects: list[_Units] | None = None
 
-    def look(self) -> tuple[Twins, ...]:
-        """The weights whose units all have an equal one, in the model's order."""
+    def look(self, multiplied: Collection[int]) -> tuple[Twins, ...]:
+        """The weights whose units all have an equal one, in the model's order.
+
+        `multiplied` has the ids of parameters with which something was multiplied: of a user's own module only those
+        are weights.
+        """
         if self._suspects is None:
-            self._suspects = _suspects(_units(self._model))
+            self._suspects = _suspects(_units(self._model, multiplied))
         found: dict[str, Twins] = {}
         lost = EPSILON * _largest(self._model) if self._suspects else 0.0
         for units in self._suspects:
@@ -58,7 +62,7 @@ class Alikes:
         return tuple(found.values())
 
 
-def _units(model: nn.Module) -> Iterator[_Units]:
+def _units(model: nn.Module, multiplied: Collection[int]) -> Iterator[_Units]:
     names, seen = module_names(model), set[int]()
     for raw, module in model.named_modules():
         for last, p in module._parameters.items():
@@ -68,7 +72,8 @@ def _units(model: nn.Module) -> Iterator[_Units]:
             if isinstance(module, ROWS_OF_THEIR_OWN) or not p.requires_grad or is_lazy(p) or is_dtensor(p):
                 continue
             name = f"{names[raw]}.{last}" if names[raw] else last
-            for axis in _axes(module, p):
+            known = isinstance(module, UNITS_FIRST) or ".parametrizations." in name or id(p) in multiplied
+            for axis in _axes(module, p) if known and p.numel() else ():
                 if p.shape[axis] > 1:
                     yield _Units(name, p, axis)
 
