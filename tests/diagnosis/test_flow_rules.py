@@ -130,3 +130,15 @@ def test_the_flow_is_that_of_the_loss_that_dominates() -> None:
     assert ledger.end_to_end > 1e4
     assert [e.site.label for e in trunk(ledger)] == ["body.0 (linear)", "body.1 (relu)"]
     assert flow(ledger) < 1
+
+
+def test_what_follows_the_last_weights_is_no_part_of_the_flow() -> None:
+    class Tiny(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp("tanh", depth=3, gain=1.7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x) * 1e-6
+
+    assert examined(Tiny(), torch.randn(64, 16)) == []

@@ -34,14 +34,17 @@ FITTED = 0.1
 
 
 def trunk(ledger: Ledger) -> tuple[Entry, ...]:
-    """The main path up to where the gradient comes from.
+    """The main path from the first site to the last layer of weights whose gradient counts.
 
-    The path is the longest one, and may lead to an output that hardly counts: a side head whose loss weighs little.
-    It ends at a fork where another consumer sends back a hundred times more than is seen anywhere further on.
+    What follows the last weights (an output's activation, a scale) hands all layers alike what it leaves of the
+    gradient.  And the path is the longest one, which may lead to an output that hardly counts, as that of a side head
+    whose loss weighs little: it ends at a fork where another consumer sends back a hundred times more than is seen
+    anywhere further on.
     """
     path, largest = ledger.path, 0.0
-    end = len(path)
-    for place in range(len(path) - 1, 0, -1):
+    weights = [place for place, e in enumerate(path) if e.site.effect == "weights"]
+    end = weights[-1] + 1 if weights else len(path)
+    for place in range(end - 1, 0, -1):
         largest = max(largest, path[place].backward_rms)
         if path[place].branching > EXPLODED and path[place - 1].backward_rms > EXPLODED * largest:
             end = place
@@ -184,7 +187,7 @@ def account(ledger: Ledger) -> dict[str, Any]:
         "layers": layers(ledger),
         "flow": flow(ledger),
         "first": ledger.path[0].site.label,
-        "last": ledger.path[-1].site.label,
+        "last": trunk(ledger)[-1].site.label,
     }
 
 

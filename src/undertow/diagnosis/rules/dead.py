@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.learning import learning
 from undertow.diagnosis.needs import SLOPES
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.diagnosis.units import Units, followed
@@ -47,8 +47,8 @@ class Dead(Rule):
 
     Counter-evidence
     ----------------
-    Too few samples: then the layer is not judged.  A loss that has halved all the same makes it a note: the units that
-    are left are enough.
+    Too few samples: then the layer is not judged.  A model that explains a quarter of its targets all the same makes it
+    a note: the units that are left are enough.
 
     Cures
     -----
@@ -71,8 +71,8 @@ class Dead(Rule):
     """Origin: the usual level of a test, here for all layers of the model together (Bonferroni)."""
     shifted: float = 2.0
     """Origin: a pre-activation two standard deviations below zero leaves 2 % of a normal input above it."""
-    enough: float = 0.5
-    """Origin: ours; a model whose loss has halved learns from more than the bias of its last layer."""
+    enough: float = 0.25
+    """Origin: Cohen (1988) calls a correlation of one half between output and target a large effect; its square."""
 
     def check(self, recording: Recording) -> Iterator[Finding | NotJudged]:
         judged = (e for e in recording.snapshots[-1].ledger if e.slope is not None and not e.slope.saturating)
@@ -85,26 +85,27 @@ class Dead(Rule):
             yield NotJudged(self.name, self.kind, "few_samples", {"seen": silent[0].samples, "where": silent[0].label})
 
     def _finding(self, recording: Recording, dead: list[Units]) -> Finding:
-        layer = dead[0]
+        layer = next((one for one in dead if one.born >= self.share), dead[0])
         entry, first = layer.entry, recording.snapshots[0]
         cause = self._cause(recording, layer)
         before = next((e for e in first.ledger if e.site == entry.previous), None)
         now = next((e for e in recording.snapshots[-1].ledger if e.site == entry.previous), None)
-        learns = _halved(recording, self.enough)
+        learned = learning(recording)
+        explained = learned.share if learned else 0.0
         severity = "critical" if any(one.dead == 1.0 for one in dead) else "warning"
         return Finding(
             kind="dead",
-            severity="note" if learns else severity,
+            severity="note" if explained >= self.enough else severity,
             cause=cause,
             where=layer.label if cause == "activation" else layer_of(first.ledger, entry).site.label,
-            step=layer.since,
+            step=min(one.since for one in dead),
             evidence=(
                 Evidence("dead_share", layer.dead, None, self.share, "half_layer"),
                 Evidence("dead_share_first", layer.born, None, self.share, "half_layer"),
                 Evidence("silent_by_chance", min(layer.by_chance(self.seldom), 1.0), self.chance, None, "all_layers"),
                 Evidence("gradient_before", now.backward_rms if now else 0.0, None, None, "recovers"),
             ),
-            counter_evidence=(Evidence("loss_halved", float(learns), None, 0.0, "enough_left"),),
+            counter_evidence=(Evidence("explained", explained, None, self.enough, "enough_left"),),
             cures=CURES[cause],
             values={
                 "share": layer.dead,
@@ -136,14 +137,3 @@ class Dead(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("relu", depth=2, he=True, bias=-1.0, width=256), steps=20)
-
-
-def _halved(recording: Recording, share: float) -> bool:
-    """Whether the last losses are at most this share of the first, the one before any update or soon after.
-
-    False where no loss was seen, or a negative one.
-    """
-    losses = [reading.value for reading in recording.losses]
-    few = max(1, min(5, len(losses) // 2))
-    start = min(losses[0], median(losses[:few])) if losses else 0.0
-    return len(losses) > 1 and 0 <= median(losses[-few:]) <= share * start

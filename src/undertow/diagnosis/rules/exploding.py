@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.learning import learning
 from undertow.diagnosis.needs import PATH
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Evidence, Finding
@@ -29,8 +30,8 @@ class Exploding(Rule):
     What
     ----
     The rms of ∂L/∂(tensor) at the first site is more than a hundred times that at the last from the first step on, and
-    either stays so, or the first steps moved the first layer's weights by their own size, so that the flow came down
-    only because what was there at the start is lost.
+    it stays so, or the first steps moved the first layer's weights by their own size, so that the flow came down only
+    because what was there at the start is lost, or the model does not learn.
 
     Why it hurts
     ------------
@@ -44,8 +45,8 @@ class Exploding(Rule):
 
     Counter-evidence
     ----------------
-    A flow that closes while training in small steps.  A model that fits its data all the same makes it a note: an
-    adaptive optimizer undoes the scale.
+    A flow that closes in small steps while the model learns.  A model that fits its data all the same makes it a note:
+    an adaptive optimizer undoes the scale.
 
     Cures
     -----
@@ -65,6 +66,8 @@ class Exploding(Rule):
     """Origin: as `record.flow` says; the forecast has the same."""
     replaced: float = 1.0
     """Origin: steps as long as the weights themselves leave at most half of their square to what was there."""
+    enough: float = 0.25
+    """Origin: Cohen (1988) calls a correlation of one half between output and target a large effect; its square."""
 
     def check(self, recording: Recording) -> Iterator[Finding]:
         early = [s for s in recording.snapshots[:5] if s.ledger.path]
@@ -75,7 +78,9 @@ class Exploding(Rule):
         late = [f for s in recording.recent if math.isfinite(f := flow(s.ledger))]
         stays = not late or median(late) > self.threshold
         moved = self._moved(early, first)
-        if stays or moved >= self.replaced:
+        learned = learning(recording)
+        idle = learned is not None and learned.share < self.enough
+        if stays or moved >= self.replaced or idle:
             yield self._deep(recording, first, moved)
 
     @staticmethod
