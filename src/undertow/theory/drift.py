@@ -174,18 +174,18 @@ def _bounded(sensitivity: float) -> float:
 
 
 def share(signals: Sequence[Signal], index: int, source: int) -> float:
-    total = float(signals[index].square.mean())
-    return min(float(signals[source].square.mean()) / total, 1.0) if total > 0 else 0.0
+    total = signals[index].size
+    return min(signals[source].size / total, 1.0) if total > 0 else 0.0
 
 
 def kept(law: Linear | Conv, y: Signal) -> float:
     """The share of E[y²] that comes from the input, not from the bias."""
-    total = float(y.square.mean())
+    total = y.size
     return max(1 - law.bias / total, 0.0) if total > 0 else 0.0
 
 
 def response_of(activation: Pointwise, x: Signal) -> Response:
-    square, mean = float(x.square.mean()), float(x.mean.mean())
+    square, mean = x.size, x.middle
     variance = square - mean**2
     if not 0 < variance < math.inf:
         return Response(0.0, 0.0, Wander())

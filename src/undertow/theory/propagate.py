@@ -57,14 +57,14 @@ def given(output: Signal, cotangent: float | Tensor) -> Delta:
     if not isinstance(cotangent, Tensor):
         return Delta(torch.full_like(output.square, cotangent**2))
     real = measured(cotangent, output.layout.roles)
-    return Delta(torch.full_like(output.square, float(real.square.mean())), real.pairs)
+    return Delta(torch.full_like(output.square, real.size), real.pairs)
 
 
 def joined(one: Delta, other: Delta) -> Delta:
     """The sum of what two readers of a tensor hand back, which come through different weights."""
     square = one.square + other.square
     total = float(square.mean())
-    parts = ((float(d.square.mean()), d.spread) for d in (one, other))
+    parts = ((d.size, d.spread) for d in (one, other))
     spread = sum(spread * (size / total) ** 2 for size, spread in parts) if total else 0.0
-    tilt = sum(float(d.square.mean()) * d.tilt for d in (one, other)) / total if total else 1.0
+    tilt = sum(d.size * d.tilt for d in (one, other)) / total if total else 1.0
     return Delta(square, Pairs(*one.pairs.plus(other.pairs)), spread, tilt=tilt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -128,9 +129,19 @@ class Signal:
     attends: Attends | None = None
     """Of scores and weights of attention, (…, queries, keys), whose pairs of positions are two keys of one query."""
 
+    @cached_property
+    def size(self) -> float:
+        """The mean of E[x²] over all groups and positions."""
+        return float(self.square.mean())
+
+    @cached_property
+    def middle(self) -> float:
+        """Likewise of E[x]."""
+        return float(self.mean.mean())
+
     @property
     def rms(self) -> float:
-        return float(self.square.mean().sqrt())
+        return math.sqrt(self.size) if self.size >= 0 else math.nan
 
     def scaled(self, factor: float | Tensor) -> Signal:
         """Of the tensor times √factor."""
@@ -176,9 +187,14 @@ class Delta:
     attends: Attends | None = None
     """As of the signal."""
 
+    @cached_property
+    def size(self) -> float:
+        """The mean of E[δ²] over all groups and positions."""
+        return float(self.square.mean())
+
     @property
     def rms(self) -> float:
-        return float(self.square.mean().sqrt())
+        return math.sqrt(self.size) if self.size >= 0 else math.nan
 
     def scaled(self, factor: float | Tensor, spread: float = 0.0) -> Delta:
         """Of δ times √factor, with what a layer of finite width adds to the spread."""

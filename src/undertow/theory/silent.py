@@ -75,7 +75,7 @@ def expected_share(x: Signal, start: float) -> float:
     u = m + σ (√c z + √(1 − c) ε) of a unit: z is its own, ε the sample's, c the correlation of two samples.  It is
     silent where m + σ √c z < start − 1.64 σ √(1 − c).
     """
-    square, mean = float(x.square.mean()), float(x.mean.mean())
+    square, mean = x.size, x.middle
     variance = square - mean**2
     if not 0 < variance < math.inf:
         return float(mean < start)

@@ -140,7 +140,7 @@ def _behind(law: object, here: Scatter, x: Signal, delta: Delta) -> Scatter:
 
 
 def _uneven_at(act: Pointwise, x: Signal) -> Uneven:
-    square, mean = float(x.square.mean()), float(x.mean.mean())
+    square, mean = x.size, x.middle
     variance = square - mean**2
     if not 0 < variance < math.inf:
         return Uneven(1.0, 1.0, 1.0)
@@ -154,7 +154,7 @@ def _product(x: Signal) -> float:
     samples, positions = x.layout.count("S"), math.prod(x.layout.positions)
     shares = ((samples - 1), (positions - 1), (samples - 1) * (positions - 1))
     total = sum(shares)
-    return sum(p * s for p, s in zip(x.pairs, shares, strict=True)) / total if total else float(x.square.mean())
+    return sum(p * s for p, s in zip(x.pairs, shares, strict=True)) / total if total else x.size
 
 
 def _uneven(act: Pointwise, quarter_octave: int, mean: float, c: float) -> Uneven:

@@ -75,9 +75,9 @@ class Activate(Law):
 
     def _lean(self, delta: Delta, x: Signal) -> Lean:
         """To first order in the correlation of two places, for x that is as likely positive as negative."""
-        q = float(x.square.mean())
+        q = x.size
         found = few(self.activation, q, x.places)
-        return Lean(float(delta.square.mean()) * found.square / q, delta.pairs.times(found.product**2 / q))
+        return Lean(delta.size * found.square / q, delta.pairs.times(found.product**2 / q))
 
     def flags(self, *inputs: Signal) -> tuple[str, ...]:
         return () if inputs[0].normal else ("not_normal",)
@@ -109,12 +109,12 @@ class Activate(Law):
         return Moments(*found)  # pyright: ignore[reportArgumentType]: arrays, as of moments_at
 
     def _drawn(self, x: Signal) -> Drawn:
-        q, mean = float(x.square.mean()), float(x.mean.mean())
+        q, mean = x.size, x.middle
         return Drawn(self.activation, max(q - mean**2, 0.0), mean, _correlation(x.pairs.positions, q, mean))
 
     def _pairs(self, x: Signal) -> Pairs:
         """E[f(u) f(v)] of two places, at the mean size of all places."""
-        q, mean = float(x.square.mean()), float(x.mean.mean())
+        q, mean = x.size, x.middle
         if not 0 < q < math.inf:
             return Pairs()
         found = (self._joint(q, mean, p).E_ff for p in _existing(x))
@@ -131,8 +131,8 @@ class Activate(Law):
         return Pairs(*(to_middle + (p - middle) / (square - middle) * (to_square - to_middle) for p in found))
 
     def _slopes(self, x: Signal, product: float) -> float:
-        q = float(x.square.mean())
-        return self._joint(q, float(x.mean.mean()), product).E_dfdf if 0 < q < math.inf else 0.0
+        q = x.size
+        return self._joint(q, x.middle, product).E_dfdf if 0 < q < math.inf else 0.0
 
     def _joint(self, square: float, mean: float, product: float) -> Joint:
         variance, c = square - mean**2, _correlation(product, square, mean)

@@ -41,7 +41,7 @@ class Add(Law):
             mean = mean + middle
             pairs = pairs.plus(_repeated(other, self.shape))
         total = float(square.mean())
-        spread = sum(s.spread * (float(s.square.mean()) / total) ** 2 for s in inputs) if total else 0.0
+        spread = sum(s.spread * (s.size / total) ** 2 for s in inputs) if total else 0.0
         return replace(
             x,
             layout=x.layout.of(self.shape),
@@ -117,7 +117,7 @@ def _repeated(x: Signal, shape: tuple[int, ...]) -> Pairs:
     """Pairs of a term that is the same for all samples, or all positions, of a sum of this shape."""
     if len(x.layout.shape) == len(shape) and x.layout.shape != shape:
         wider = {r for n, m, r in zip(x.layout.shape, shape, x.layout.roles, strict=True) if n < m}
-        square = float(x.square.mean())
+        square = x.size
         if "S" in wider and "P" not in wider:
             return Pairs(square, x.pairs.positions, x.pairs.positions)
         if "P" in wider and "S" not in wider:

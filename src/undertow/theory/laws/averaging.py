@@ -60,13 +60,13 @@ class Mixing:
 
     def signal(self, x: Signal, layout: Layout) -> Signal:
         square = self.square(x.square, x.pairs.positions)
-        pairs = self.pairs(float(x.square.mean()), x.pairs)
+        pairs = self.pairs(x.size, x.pairs)
         return replace(x, layout=layout, square=square, mean=self.of(x.mean), pairs=pairs)
 
     def back(self, delta: Delta) -> Delta:
         turned = self.turned
         square = turned.square(delta.square, delta.pairs.positions)
-        return replace(delta, square=square, pairs=turned.pairs(float(delta.square.mean()), delta.pairs))
+        return replace(delta, square=square, pairs=turned.pairs(delta.size, delta.pairs))
 
 
 @law(*POOLS, *RESIZES, "pad")

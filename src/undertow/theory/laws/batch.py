@@ -59,7 +59,7 @@ class BatchNorm(Law):
     def _variance(self, x: Signal) -> float:
         """Of a channel over its places."""
         n = math.prod(self._places(x))
-        return (1 - 1 / n) * (float(x.square.mean()) - self._common(x)) + self.eps if n > 1 else self.eps
+        return (1 - 1 / n) * (x.size - self._common(x)) + self.eps if n > 1 else self.eps
 
     def forward(self, *inputs: Signal) -> Signal:
         (x,) = inputs
@@ -69,7 +69,7 @@ class BatchNorm(Law):
             return self.affine.after(moved.scaled(scale))
         n = math.prod(self._places(x))
         variance = self._variance(x)
-        common = float(x.square.mean()) / n + (1 - 1 / n) * self._common(x)
+        common = x.size / n + (1 - 1 / n) * self._common(x)
         # what a place has in common with the others goes with its own size
         centred = (x.square - common * (2 * (x.square / x.square.mean()).sqrt() - 1)).clamp(min=0)
         square = centred * (1 - self.eps / variance) / centred.mean()
@@ -86,7 +86,7 @@ class BatchNorm(Law):
         n = samples * positions
         if n <= 3:
             return (delta.scaled(0.0),)
-        size = float(delta.square.mean())
+        size = delta.size
         along = delta.pairs.over(samples, positions)
         lean = delta.lean() if delta.lean else None
         tilted = lean.square if lean else size
@@ -111,7 +111,7 @@ def rank(x: Signal, samples: int, positions: int) -> float:
 
     n − 1 where all places have equally much in common, fewer where those of one sample have more.
     """
-    square, (one, other, both) = float(x.square.mean()), x.pairs
+    square, (one, other, both) = x.size, x.pairs
     if samples == 1 or positions == 1:
         return samples * positions - 1.0
     own = square - one - other + both

@@ -108,7 +108,7 @@ class Conv(Law):
         (x,) = inputs
         sizes = self._spatial(x.layout)
         back = returned(self.spread_over, full(delta.square, output.layout.positions), sizes) * self.fan_out
-        before, after = float(delta.square.mean()), float(back.mean())
+        before, after = delta.size, float(back.mean())
         square = back if x.layout.positions == sizes else back.flatten(1).mean(1).reshape(-1, *x.square.shape[1:])
         pairs = self._paired(delta.pairs.times(after / before if before else 0.0), sizes, True)
         return (Delta(square, pairs, delta.spread),)

@@ -47,9 +47,9 @@ def mixed(terms: Sequence[Signal], square: Tensor) -> Mixed | None:
     made, normal = terms if terms[1].normal else terms[::-1]
     if made.drawn is None or made.layout.shape != normal.layout.shape:
         return None
-    middle = float(normal.mean.mean())
-    variance = float(normal.square.mean()) - middle**2
-    return Mixed(made.drawn, float(made.square.mean()), variance, middle, square)
+    middle = normal.middle
+    variance = normal.size - middle**2
+    return Mixed(made.drawn, made.size, variance, middle, square)
 
 
 def gated(delta: Delta, index: int, inputs: Sequence[Signal]) -> Delta:
@@ -64,7 +64,7 @@ def gated(delta: Delta, index: int, inputs: Sequence[Signal]) -> Delta:
     before = delta.passed.before
 
     def lean() -> Lean:
-        return Lean(float(delta.square.mean()) * of.square, before.pairs.times(of.product))
+        return Lean(delta.size * of.square, before.pairs.times(of.product))
 
     return replace(delta, lean=lean, passed=None)
 

@@ -117,7 +117,7 @@ class Joined(Law):
     def _across(self, parts: list[Signal], sizes: list[int], pairs: Pairs) -> Pairs:
         """Of two positions: within one part as there, else the product of the means."""
         total = sum(sizes)
-        means = [float(s.mean.mean()) for s in parts]
+        means = [s.middle for s in parts]
         others = sum(m * n for m, n in zip(means, sizes, strict=True)) ** 2
         others -= sum((m * n) ** 2 for m, n in zip(means, sizes, strict=True))
         count = total * (total - 1)
@@ -132,7 +132,7 @@ class Joined(Law):
 def _constant(value: Tensor, like: Layout) -> Signal:
     """A constant beside signals: its axes mean what theirs do; it is the same for all samples."""
     found = measured(value, like.roles)
-    size = float(found.square.mean())
+    size = found.size
     both = found.pairs.positions
     found = replace(found, square=found.square.mean(0, keepdim=True), mean=found.mean.mean(0, keepdim=True))
     return replace(found, pairs=Pairs(size, both, both))

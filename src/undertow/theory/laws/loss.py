@@ -64,7 +64,7 @@ class CrossEntropy(Law):
         (z,) = inputs
         c, counted = self.classes, self.rows * self.targets
         over = float(shares(self._variance(z), torch.tensor([float(c)], dtype=torch.float64)).second)
-        part = float(delta.square.mean()) * (1 / counted**2 if self.mean and counted else 1.0)
+        part = delta.size * (1 / counted**2 if self.mean and counted else 1.0)
         square = torch.full_like(z.square, part * self.targets * (over - 2 / c + 1) / c)
         common = part * self.targets**2 * (self.same - 1 / c) / c
         return (Delta(square, Pairs(common, common, common)),)

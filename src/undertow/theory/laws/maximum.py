@@ -189,14 +189,14 @@ def drawn_of(x: Signal) -> Drawn:
     """What x is made of; itself where it is normal, and as good as that where its origin is not known."""
     if not x.normal and x.drawn is not None:
         return x.drawn
-    mean = float(x.mean.mean())
-    variance = max(float(x.square.mean()) - mean**2, 0.0)
+    mean = x.middle
+    variance = max(x.size - mean**2, 0.0)
     return Drawn(None, variance, mean, (x.pairs.positions - mean**2) / variance if variance else 1.0)
 
 
 def maximum_of(x: Signal, square: Tensor, of: Largest, layout: Layout) -> Signal:
     """Two maxima have as large a share of their variance in common as two values."""
-    size, mean = float(x.square.mean()), float(x.mean.mean())
+    size, mean = x.size, x.middle
     middle = of.mean * math.sqrt(size)
     before, after = size - mean**2, size * of.square - middle**2
     shares = ((p - mean**2) / before if before > 0 else 1.0 for p in x.pairs)

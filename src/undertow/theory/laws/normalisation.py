@@ -97,7 +97,7 @@ class UnitNorm(Law):
     def _steeper(self, x: Signal) -> float:
         """`Tails.steep` of the direction that is lost, and of 1/s² where places differ: the median over initialisations
         of a product of two sizes is that of each, its mean over places is not."""
-        square, mean = float(x.square.mean()), float(x.mean.mean()) if self.centred else 0.0
+        square, mean = x.size, x.middle if self.centred else 0.0
         places = x.layout.count("S"), math.prod(x.layout.positions)
         common = (x.pairs.over(*places) - mean**2) / (square - mean**2) if square > mean**2 else 1.0
         own = (1 - min(max(common, 0.0), 1.0) ** 2) * (1 - 1 / math.prod(places))
@@ -135,7 +135,7 @@ class GroupNorm(Law):
         """E[m²] of the statistic, s², and how many values it is of."""
         channels = x.layout.count("F") / self.groups
         places = math.prod(x.layout.positions)
-        square, mean = float(x.square.mean()), float(x.mean.mean())
+        square, mean = x.size, x.middle
         within = square / places + (1 - 1 / places) * x.pairs.positions
         common = mean**2 + (within - mean**2) / channels
         return common, square - common + self.eps, channels * places
@@ -143,7 +143,7 @@ class GroupNorm(Law):
     def forward(self, *inputs: Signal) -> Signal:
         (x,) = inputs
         common, variance, _ = self._moments(x)
-        mean = float(x.mean.mean())
+        mean = x.middle
         pairs = Pairs((x.pairs.samples - mean**2), x.pairs.positions - common, x.pairs.both - mean**2)
         square = (x.square - common).clamp(min=0) / variance
         out = replace(x, square=square, mean=(x.mean - mean) / variance**0.5, pairs=pairs.times(1 / variance))

@@ -52,7 +52,7 @@ class Reduced(Law):
         factor = self._factor(x.layout) / (units * samples) ** 2
         pairs = back.pairs.times(factor)
         if samples > 1:
-            alike = float(back.square.mean()) * factor
+            alike = back.size * factor
             pairs = Pairs(alike, pairs.positions, pairs.positions)
         square = (back.square * factor).expand(x.square.shape[0], *back.square.shape[1:])
         return (replace(back, square=square, pairs=pairs),)

@@ -41,7 +41,7 @@ class Softmax(Law):
             role = z.layout.roles[self.axis]
             attends = Attends(1, self.keys)
             common = {"P": z.pairs.positions, "S": z.pairs.samples}.get(role, float(z.mean.square().mean()))
-        attends = attends._replace(variance=max(float(z.square.mean()) - common, 0.0))
+        attends = attends._replace(variance=max(z.size - common, 0.0))
         return attends, shares(attends.variance, attends.seeing.seen)
 
     def forward(self, *inputs: Signal) -> Signal:
@@ -58,7 +58,7 @@ class Softmax(Law):
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         (z,) = inputs
         attends, of = self._attends(z)
-        mean = float(delta.square.mean())
+        mean = delta.size
         apart = max(1 - delta.pairs.positions / mean, 0.0) if mean and z.attends is not None else 1.0
         size = delta.square * apart * self._by_query(of.fluctuation, z) / self.keys
         between = -float(size.mean()) / max(self.keys - 1, 1) if z.attends is not None else 0.0

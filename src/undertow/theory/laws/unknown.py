@@ -55,13 +55,13 @@ class Bridged(Law):
         x = max(inputs, key=lambda s: len(s.layout.shape))
         layout = Layout(self.shape, _roles(self.shape, x.layout))
         ones = torch.ones(x.square.shape[0], *[1] * layout.roles.count("P"), dtype=torch.float64)
-        square, mean = (found.square, found.mean) if found else (float(x.square.mean()), float(x.mean.mean()))
+        square, mean = (found.square, found.mean) if found else (x.size, x.middle)
         return replace(x, layout=layout, square=ones * square, mean=ones * mean, pairs=Pairs(), normal=False, places=0)
 
     def backward(self, delta: Delta, output: Signal, *inputs: Signal) -> tuple[Delta | None, ...]:
         measured = self._measured(inputs)
         factors = measured.factors if measured else [1.0] * len(inputs)
-        size = float(delta.square.mean())
+        size = delta.size
         found: list[Delta | None] = []
         for factor, x in zip(factors, inputs, strict=True):
             square = torch.full_like(x.square, size * factor)
@@ -108,8 +108,8 @@ def _real(value: Any) -> Any:
 
 
 def _drawn(signal: Signal, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    mean = float(signal.mean.mean())
-    std = math.sqrt(max(float(signal.square.mean()) - mean**2, 0.0))
+    mean = signal.middle
+    std = math.sqrt(max(signal.size - mean**2, 0.0))
     numbers = torch.randn(shape, generator=generator, dtype=dtype if dtype.is_complex else torch.float32)
     return (mean + std * numbers).to(dtype).requires_grad_()
 
