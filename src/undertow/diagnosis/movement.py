@@ -46,22 +46,35 @@ def _rise(rates: dict[int, float], start: int, end: int) -> float:
 
 
 def agreement(snapshots: list[Snapshot]) -> float:
-    """Whether batches agree on a direction: the mean over the parameters of t², t = mean / standard error of the mean
-    entry of their gradient.
+    """Signal over noise of the gradient of one batch: (mean / standard deviation)² over the steps of the mean entry of
+    a parameter's gradient, averaged over the parameters, less what chance makes of so few steps.
 
-    1 where each batch pulls elsewhere, as it is around a minimum; it grows with the number of measured steps where the
-    weights stay and their gradient has a direction.  NaN for fewer than three.
+    0 where each batch pulls elsewhere, as around a minimum.  It is the size of the batch over the gradient's noise
+    scale (McCandlish et al. 2018, arXiv:1812.06162) while the weights stay where they are.  NaN below four steps.
     """
     found = []
     for name in snapshots[0].parameters if snapshots else ():
         gradients = [r.gradient for s in snapshots if (r := s.parameters.get(name)) is not None and r.gradient]
-        if len(gradients) < 3:
+        if len(gradients) < 4:
             continue
         means = [g.mean for g in gradients]
-        deviation = stdev(means)
+        deviation, chance = stdev(means), (len(means) - 1) / (len(means) - 3) / len(means)
         if deviation > CANCELS * fmean(g.rms for g in gradients):
-            found.append(len(means) * (fmean(means) / deviation) ** 2)
+            found.append((fmean(means) / deviation) ** 2 - chance)
     return fmean(found) if found else math.nan
+
+
+def peak(snapshot: Snapshot) -> float:
+    """The largest gradient at the model's output over its rms and the root of the outputs a sample has.
+
+    About 1 where all samples pull alike, for y - p of a class apart or of one value; √(1 / f) where a share f of the
+    samples makes the whole gradient, as those do that a classifier has not fitted.  NaN without a gradient.
+    """
+    if not snapshot.ledger.path:
+        return math.nan
+    last = snapshot.ledger.path[-1].backward
+    outputs = max(last.count / max(snapshot.samples, 1), 1.0)
+    return last.max / (last.rms * math.sqrt(outputs)) if last.rms else math.nan
 
 
 def lost(snapshots: list[Snapshot]) -> float:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from undertow.diagnosis import needs
 from undertow.diagnosis.course import Course, course
 from undertow.diagnosis.examples import classify, mlp
-from undertow.diagnosis.movement import agreement, lost, paths
+from undertow.diagnosis.movement import agreement, lost, paths, peak
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Evidence, Finding, NotJudged
+from undertow.foundation.vocabulary import Severity
 from undertow.record import Recording, StepReading
 
 CURES = {"learning_rate": ("learning_rate", "adam")}
@@ -27,7 +28,8 @@ class TooSmallLearningRate(Rule):
     ----
     All steps together can have changed no weight by more than a hundredth of its size and have promised less than a
     tenth of the loss; or half of a weight's values that have a gradient stay as they are, because the updates are
-    below what the number format can tell apart.  And the loss has not fallen.
+    below what the number format can tell apart.  And the loss has not fallen: where it falls although updates are lost
+    in rounding, that is worth a note.
 
     Why it hurts
     ------------
@@ -41,7 +43,8 @@ class TooSmallLearningRate(Rule):
     Counter-evidence
     ----------------
     A loss that falls all the same; a single step that promised the whole loss; a rate that still rises (warm-up);
-    batches that pull each elsewhere, as they do around a minimum: a model that has converged has nowhere to go.
+    batches that pull each elsewhere, as they do around a minimum, or of which few samples still pull at all: a model
+    that has converged has nowhere to go.
 
     Cures
     -----
@@ -50,7 +53,8 @@ class TooSmallLearningRate(Rule):
     References
     ----------
     Goodfellow, Bengio & Courville (2016), Deep Learning, ch. 8 and 11.4 (the rate is the parameter to tune first);
-    Micikevicius et al. (2018), arXiv:1710.03740 (updates lost in rounding).
+    Micikevicius et al. (2018), arXiv:1710.03740 (updates lost in rounding);
+    McCandlish et al. (2018), arXiv:1812.06162 (noise scale).
     """
 
     kind = "too_small_lr"
@@ -67,10 +71,12 @@ class TooSmallLearningRate(Rule):
     """Origin: the median weight stays; in float32 one in two of its updates would have to be below 6e-8 of it."""
     falls: float = 3.0
     """Origin: three standard errors between the losses of the first and the last third, chance in 0.1 %."""
-    agree: float = 3.0
-    """Origin: t² of twenty batches that pull each elsewhere has the mean 1.1 and a standard deviation below 2."""
-    batches: int = 20
-    """Origin: as above; fewer measured steps can't show that a model has converged."""
+    agree: float = 0.1
+    """Origin: the noise scale is ten batches: what they agree on is lost in what they do not."""
+    batches: int = 5
+    """Origin: the measured steps that any run has; fewer tell too little of how batches differ."""
+    peaked: float = 3.0
+    """Origin: one sample in 3² = 9 makes the whole gradient of the output; of an untrained model all do, about 1."""
 
     def check(self, recording: Recording) -> Iterator[Finding | NotJudged]:
         seen = course(recording)
@@ -82,24 +88,32 @@ class TooSmallLearningRate(Rule):
         short = steps < self.steps and path / steps * 10 * self.steps > self.change
         promised = fmean(seen.reaches.values()) * steps if seen.reaches else 0.0
         still = path < self.change and promised < self.promise and not short
-        if not (still or share > self.rounding) or seen.fall > self.falls or self._converged(recording):
+        falls, rounded = seen.fall > self.falls, share > self.rounding
+        if not ((still and not falls) or rounded) or self._converged(recording):
             return
         if _rises(recording.steps):
             yield NotJudged(self.name, self.kind, "rising_rate")
             return
-        yield self._finding(recording, seen, path, promised, share)
+        severity: Severity = "note" if falls else "critical" if share > 1 - self.change else "warning"
+        yield self._finding(recording, seen, severity, path, promised, share)
 
     def _converged(self, recording: Recording) -> bool:
+        """Batches that pull each elsewhere; or a loss to which few samples still add anything."""
         measured = [s for s in recording.snapshots if s.parameters]
-        return len(measured) >= self.batches and agreement(measured) < self.agree
+        if len(measured) >= self.batches and agreement(measured) < self.agree:
+            return True
+        peaks = [p for s in recording.recent if not math.isnan(p := peak(s))]
+        return bool(peaks) and median(peaks) > self.peaked
 
-    def _finding(self, recording: Recording, seen: Course, path: float, promised: float, share: float) -> Finding:
+    def _finding(
+        self, recording: Recording, seen: Course, severity: Severity, path: float, promised: float, share: float
+    ) -> Finding:
         moved = Evidence("path", path, self.change, None, "one_percent")
         rounded = Evidence("lost_updates", share, None, self.rounding, "half_lost")
         steps, rate = recording.steps_seen, recording.steps[-1].learning_rate
         return Finding(
             kind="too_small_lr",
-            severity="critical" if share > 1 - self.change else "warning",
+            severity=severity,
             cause="learning_rate",
             where="",
             step=recording.steps[0].step,
