@@ -54,8 +54,7 @@ def test_the_factor_of_a_step_is_what_one_step_back_costs() -> None:
     torch.manual_seed(0)
     model = Net("RNN", True, gain=1.5)
     forecast = ut.forecast(model, series())
-    node = next(n for n in forecast.blueprint.nodes if hasattr(n.law, "through_time"))
-    factor = node.law.through_time(*(forecast.flow.signals[i] for i in node.inputs))  # pyright: ignore
+    (back,) = forecast.through_time.values()
 
     cell = model.cell
     x = model.first(series())
@@ -66,7 +65,22 @@ def test_the_factor_of_a_step_is_what_one_step_back_costs() -> None:
         states.append(h)
     grads = torch.autograd.grad(h, states, torch.randn(h.shape))
     measured = (grads[0].norm() / grads[-1].norm()).item() ** (1 / (STEPS - 1))
-    assert factor == pytest.approx(measured, rel=0.03)
+    assert back.factor == pytest.approx(measured, rel=0.03)
+    assert back.steps == STEPS
+    assert "Through time in cell" in str(forecast)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gain", "found"),
+    [("RNN", 0.3, [("vanishing", "note")]), ("RNN", 1.0, []), ("RNN_relu", 4.0, [("exploding", "critical")])],
+)
+def test_what_the_steps_do_to_the_gradient_is_a_finding(kind: str, gain: float, found: list[tuple[str, str]]) -> None:
+    torch.manual_seed(0)
+    name, _, nonlinearity = kind.partition("_")
+    model = Net(name, True, gain=gain, **({"nonlinearity": nonlinearity} if nonlinearity else {}))
+    told = ut.forecast(model, series())
+    assert [(f.kind, f.severity) for f in told.findings if f.rule] == found
+    assert all(f.where.startswith("cell") and f.because for f in told.findings if f.rule)
 
 
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])

@@ -144,7 +144,7 @@ def _slope(law: Activate, x: Signal) -> Slope | None:
     mean = float(x.mean.mean())
     std = math.sqrt(max(x.rms**2 - mean**2, 0.0))
     slopes = _slopes if law.activation.tensors else _slopes_once
-    numbers = slopes(law.activation, mean, std) if math.isfinite(std) else (math.nan,) * 3
+    numbers = slopes(law.activation, mean, std) if math.isfinite(std) else (math.nan, math.nan, math.nan)
     facts = traits(law.activation)
     units = x.layout.count("F")
     return Slope(law.activation.name, *numbers, facts.steepest, facts.saturating, units, 0)

@@ -17,6 +17,7 @@ from undertow.record import flow as flows
 from undertow.theory import depth, doubts
 from undertow.theory.account import expected, median_rms
 from undertow.theory.blueprint import Blueprint
+from undertow.theory.laws.recurrent import Recurrent, ThroughTime
 from undertow.theory.propagate import Flow, propagate
 from undertow.theory.reading import read
 from undertow.theory.signal import Delta
@@ -163,8 +164,7 @@ class Forecast:
     def trainable_depth(self) -> float:
         """The first layer of weights from the output that one learning rate does not serve together with the last one;
         inf where no depth is in sight."""
-        path = flows.sizes(self.ledger)
-        return depth.trainable_depth(self._layers, path[-1] if path else 0.0)
+        return depth.trainable_depth(self._layers)
 
     @cached_property
     def isometry(self) -> Isometry | None:
@@ -181,6 +181,15 @@ class Forecast:
             for flag in site.flags:
                 found.setdefault(flag, []).append(site.site)
         return {flag: tuple(sites) for flag, sites in found.items()} | doubts.overall(self)
+
+    @cached_property
+    def through_time(self) -> dict[Site, ThroughTime]:
+        """Per recurrent layer, what a step back in time does to δ, and of how many there are."""
+        found = {}
+        for node in self.blueprint.nodes:
+            if isinstance(node.law, Recurrent) and node.site is not None and node.law.steps > 1:
+                found[node.site] = node.law.through_time(*(self.flow.signals[i] for i in node.inputs))
+        return found
 
     @property
     def growth(self) -> float:

@@ -102,6 +102,8 @@ def depths(forecast: Forecast) -> Iterator[str]:
         for dtype, where in found.items():
             if where < math.inf:
                 yield say(f"forecast.{key}", depth=int(where), format=str(dtype).removeprefix("torch."))
+    for site, back in forecast.through_time.items():
+        yield say("forecast.through_time", site=site.label, factor=back.factor, steps=back.steps, left=back.left)
     if forecast.isometry is not None:
         yield say("forecast.isometry", variance=forecast.isometry.variance)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,26 +14,13 @@ from undertow.foundation import Cause, Evidence, Finding, Kind, Severity
 from undertow.record import Entry
 from undertow.record import flow as flows
 from undertow.theory.blueprint import Node
-from undertow.theory.signal import Delta
 from undertow.theory.silent import born_dead
+from undertow.theory.told import finding
+from undertow.theory.unreached import unreached
 
 if TYPE_CHECKING:
     from undertow.theory.forecast import Forecast
 
-CURES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("vanishing", "activation"): ("relu", "batch_norm", "leaky_relu", "swish", "elu"),
-    ("vanishing", "weights"): ("batch_norm", "relu"),
-    ("vanishing", "depth"): ("batch_norm", "relu"),
-    ("exploding", "weights"): ("batch_norm", "clip_norm", "learning_rate"),
-    ("exploding", "activation"): ("relu", "batch_norm", "clip_norm"),
-    ("exploding", "depth"): ("learning_rate", "clip_norm", "adam"),
-    ("dead", "weights"): ("batch_norm", "leaky_relu"),
-    ("dead", "depth"): ("leaky_relu", "batch_norm"),
-    ("dead", "activation"): ("leaky_relu",),
-    ("saturated", "weights"): ("batch_norm", "relu"),
-    ("saturated", "input_scale"): ("batch_norm", "relu", "adam"),
-}
-"""Names of cures worth a trial; matched initial weights come first where they are forecast to help."""
 MATCHED: tuple[Kind, ...] = ("vanishing", "exploding", "saturated", "dead")
 """Kinds that other initial weights may cure."""
 DEAD_SHARE = 0.5
@@ -52,8 +39,9 @@ def judged(forecast: Forecast) -> tuple[Finding, ...]:
     like a vanishing gradient, saturated units make one, and exploding weights saturate.
     """
     found = faults(forecast)
-    matched = forecast.matched if any(f.kind in MATCHED for f in found) else None
-    return tuple(_with_help(f, matched) if matched and f.kind in MATCHED else f for f in found)
+    curable = [f.kind in MATCHED and not f.rule for f in found]  # matched weights leave recurrent ones as they are
+    matched = forecast.matched if any(curable) else None
+    return tuple(_with_help(f, matched) if matched and may else f for f, may in zip(found, curable, strict=True))
 
 
 def faults(forecast: Forecast) -> list[Finding]:
@@ -65,13 +53,13 @@ def faults(forecast: Forecast) -> list[Finding]:
         found = found or list(look(forecast))
     if found and found[0].kind == "nonfinite":
         return found  # of the rest nothing can be said
-    return sorted([*found, *_unreached(forecast)], key=lambda f: ORDER[f.severity])
+    return sorted([*found, *_along_time(forecast), *unreached(forecast)], key=lambda f: ORDER[f.severity])
 
 
-def _with_help(finding: Finding, matched: Forecast) -> Finding:
+def _with_help(told: Finding, matched: Forecast) -> Finding:
     left = [f for f in faults(matched) if f.kind in MATCHED]
-    values = finding.values | {"matched": matched.left, "remaining": left[0].title if left else ""}
-    return replace(finding, values=values, cures=finding.cures if left else ("matched_init", *finding.cures))
+    values = told.values | {"matched": matched.left, "remaining": left[0].title if left else ""}
+    return replace(told, values=values, cures=told.cures if left else ("matched_init", *told.cures))
 
 
 # ---------------------------------------------------------------- numbers and outputs
@@ -87,7 +75,7 @@ def _nonfinite(forecast: Forecast) -> Iterator[Finding]:
     cause: Cause = "input_scale" if entry is None else "activation" if entry.site.effect == "activation" else "weights"
     where = forecast.ledger.path[0].site.label if entry is None else entry.site.label
     evidence = (Evidence("forward_size", size, None, LARGEST, "finite"),)
-    yield _finding("nonfinite", "critical", cause, where, evidence, {"size": size})
+    yield finding("nonfinite", "critical", cause, where, evidence, {"size": size})
 
 
 def _single(forecast: Forecast) -> Iterator[Finding]:
@@ -95,7 +83,7 @@ def _single(forecast: Forecast) -> Iterator[Finding]:
     for node in forecast.blueprint.nodes:
         if node.site is not None and "softmax" in node.site.operation and node.law.shape and node.law.shape[-1] == 1:
             evidence = (Evidence("softmax_units", 1.0, 2.0, None, "twins"),)
-            yield _finding("loss_mismatch", "critical", "loss", node.site.label, evidence, {})
+            yield finding("loss_mismatch", "critical", "loss", node.site.label, evidence, {})
             return
 
 
@@ -127,7 +115,24 @@ def _flow(forecast: Forecast, kind: Kind) -> Iterator[Finding]:
         Evidence("trainable_layers", forecast.trainable_depth - 1, forecast.layers, None, "one_rate"),
     )
     where = flows.first_weights(ledger).site.label
-    yield _finding(kind, "critical" if critical else "warning", cause, where, evidence, values)
+    yield finding(kind, "critical" if critical else "warning", cause, where, evidence, values)
+
+
+def _along_time(forecast: Forecast) -> Iterator[Finding]:
+    """A gradient that grows along the steps of a recurrent layer.
+
+    One that vanishes is a note: gates open, and whether the task needs so many steps is not known before the first.
+    """
+    for site, back in forecast.through_time.items():
+        grows = back.left > flows.EXPLODED
+        if not grows and not back.left < flows.VANISHED:
+            continue
+        kind: Kind = "exploding" if grows else "vanishing"
+        severity: Severity = "note" if not grows else "critical" if back.left > flows.EXPLODED**2 else "warning"
+        evidence = (Evidence("flow", back.left, flows.VANISHED, flows.EXPLODED, "one_rate"),)
+        values = {"factor": back.factor, "steps": back.steps, "left": back.left}
+        found = finding(kind, severity, "weights", site.label, evidence, values)
+        yield replace(found, rule=f"{kind}_through_time")
 
 
 # ---------------------------------------------------------------- dead units
@@ -163,7 +168,7 @@ def _dead(forecast: Forecast) -> Iterator[Finding]:
     values |= {"layers": len(widths), "narrowest": min(widths)}
     severity: Severity = "critical" if share == 1.0 else "warning"
     where = entry.site.label if cause == "activation" else layer.site.label
-    yield _finding("dead", severity, cause, where, evidence, values)
+    yield finding("dead", severity, cause, where, evidence, values)
 
 
 # ---------------------------------------------------------------- saturated units
@@ -189,7 +194,7 @@ def _saturated(forecast: Forecast) -> Iterator[Finding]:
     severity: Severity = "critical" if slope.flat > 0.95 else "warning"
     cause: Cause = "input_scale" if by_input else "weights"
     where = flows.layer_of(forecast.ledger, flat).site.label
-    yield _finding("saturated", severity, cause, where, evidence, values)
+    yield finding("saturated", severity, cause, where, evidence, values)
 
 
 def _flat(entry: Entry) -> float:
@@ -216,14 +221,14 @@ def _idle(forecast: Forecast) -> Iterator[Finding]:
         values = {"count": len(zero), "layers": len(weighted)}
         evidence = (Evidence("zero_layers", float(len(zero)), None, 1.0, "opens"),)
         severity: Severity = "critical" if len(zero) > 1 else "note"
-        yield _finding("symmetric", severity, "weights", zero[0].site.label, evidence, values)
+        yield finding("symmetric", severity, "weights", zero[0].site.label, evidence, values)
         return
     for (entry, node), (_, after) in pairwise(weighted):
         if "units" in _alike(node) and "inputs" in _alike(after):
             units = node.law.shape[-1]
             evidence = (Evidence("identical_units", float(units), None, 1.0, "twins"),)
             values = {"count": units, "layers": len(weighted)}
-            yield _finding("symmetric", "critical", "weights", entry.site.label, evidence, values)
+            yield finding("symmetric", "critical", "weights", entry.site.label, evidence, values)
             return
 
 
@@ -239,57 +244,3 @@ def _weights(node: Node) -> float | None:
 
 def _alike(node: Node) -> frozenset[str]:
     return getattr(node.law, "alike", frozenset())
-
-
-# ---------------------------------------------------------------- what no gradient reaches
-
-
-def _unreached(forecast: Forecast) -> Iterator[Finding]:
-    """Parameters that the loss sends no gradient: a warning where they are used and cut off, a note where unused."""
-    blueprint = forecast.blueprint
-    reached = {name for n, d in zip(blueprint.nodes, _reached(forecast), strict=True) if d for name in n.parameters}
-    used = {name for n in blueprint.nodes for name in n.parameters}
-    cut = [n for n in blueprint.trained if n in used and n not in reached]
-    unused = [n for n in blueprint.trained if n not in used]
-    told: tuple[tuple[list[str], Severity, Cause], ...] = ((cut, "warning", "graph"), (unused, "note", "none"))
-    for names, severity, cause in told:
-        if names:
-            evidence = (Evidence("unreached", float(len(names)), None, 0.0, "graph_of_model"),)
-            values = {"count": len(names), "of": len(blueprint.trained), "names": _some(names)}
-            yield _finding("disconnected", severity, cause, names[0], evidence, values)
-
-
-def _reached(forecast: Forecast) -> list[bool]:
-    """Per node, whether a way that passes gradients leads from it to any of the outputs (a loss may take them all)."""
-    blueprint, flow = forecast.blueprint, forecast.flow
-    found = [index in blueprint.outputs for index in range(len(blueprint.nodes))]
-    for index in range(len(blueprint.nodes) - 1, -1, -1):
-        node, handed = blueprint.nodes[index], flow.handed[index]
-        if not found[index] or not node.inputs:
-            continue
-        if flow.deltas[index] is None:  # on the way to another output than the first
-            inputs = [flow.signals[i] for i in node.inputs]
-            shares = node.law.backward(Delta(torch.ones_like(flow.signals[index].square)), flow.signals[index], *inputs)
-            handed = tuple(math.nan if share is None else share.rms for share in shares)
-        for source, share in zip(node.inputs, handed, strict=True):
-            found[source] = found[source] or not math.isnan(share)
-    return found
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
-# ---------------------------------------------------------------- all
-
-
-def _finding(
-    kind: Kind,
-    severity: Severity,
-    cause: Cause,
-    where: str,
-    evidence: tuple[Evidence, ...],
-    values: dict[str, Any],
-) -> Finding:
-    cures = CURES.get((kind, cause), ("matched_init",) if kind == "symmetric" and severity != "note" else ())
-    return Finding(kind, severity, cause, where, 0, evidence, cures=cures, values=values, table="forecast")

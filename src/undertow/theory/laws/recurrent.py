@@ -27,6 +27,19 @@ class Sizes(NamedTuple):
     start: Start
 
 
+class ThroughTime(NamedTuple):
+    """The backward value on its way back through a recurrent layer."""
+
+    factor: float
+    """rms δh one step earlier over rms δh, for a loss that reads the last step."""
+    steps: int
+
+    @property
+    def left(self) -> float:
+        """rms δh of the first step over that of the last."""
+        return self.factor ** (self.steps - 1)
+
+
 @law("lstm", "gru", "rnn_tanh", "rnn_relu")
 @dataclass(frozen=True)
 class Recurrent(Law):
@@ -108,7 +121,7 @@ class Recurrent(Law):
         w_in, w_hidden = (sum(w) / len(w) for w in (cell.w_in, cell.w_hidden))
         bias = sum(mean_square(torch.tensor(b)) for b in (cell.bias_in, cell.bias_hidden))
         shared = cell.inputs * w_in * self._pairs(x).samples + bias
-        whole = cell.inputs * w_in * float(x.square.mean()) + bias + cell.hidden * w_hidden * square
+        whole = cell.inputs * w_in * x.size + bias + cell.hidden * w_hidden * square
         alone = whole - cell.hidden * w_hidden * square
         return max(0.0, min(1.0, shared / alone)) * square if alone else 0.0
 
@@ -123,7 +136,7 @@ class Recurrent(Law):
         square = x.square.reshape(x.square.shape[0], -1)
         if self.token is None or x.layout.roles[self.token] != "P" or square.shape[1] != self.steps:
             square = square.mean(1, keepdim=True).expand(-1, self.steps)
-        start = Start(*(float(s.square.mean()) for s in states[:2]))
+        start = Start(*(s.size for s in states[:2]))
         return Sizes(tuple(map(tuple, square.tolist())), self._pairs(x).positions, start)
 
     # ------------------------------------------------------------ backward
@@ -161,13 +174,14 @@ class Recurrent(Law):
         back_to = [torch.full_like(s.square, float(q)) for s, q in zip(states, to_states, strict=False)]
         return tuple(Delta(square, spread=spread) for square in (arrives, *back_to))
 
-    def through_time(self, *inputs: Signal) -> float:
+    def through_time(self, *inputs: Signal) -> ThroughTime:
         """By what rms δh changes a step back, for a loss that reads the last step of the last layer."""
         course = _runs(self.cells, self._sizes(inputs), self.dropout)[-1][0]
         given = torch.zeros(course.square.shape, dtype=torch.float64)
         given[:, -1] = 1.0
         by_step = back(course, given, _constant(self.steps, 0.0, 1.0)).by_step.mean(0)
-        return float((by_step[0] / by_step[-1]).sqrt()) ** (1 / max(self.steps - 1, 1))
+        left = float((by_step[0] / by_step[-1]).sqrt())
+        return ThroughTime(left ** (1 / max(self.steps - 1, 1)), self.steps)
 
 
 @law("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
