@@ -67,13 +67,17 @@ def statistics(tensor: Tensor) -> Statistics:
         A complex tensor, or one whose values are not at hand: a meta or fake tensor, one inside `torch.func`, or
         one that wraps others.
     """
-    at = address(tensor)
-    if at:
-        n = tensor.numel()
-        return Statistics._make(kernels.module.statistics(CODES[tensor.dtype], at, n, 1 if n < MANY else threads()))
+    found = _by_kernel(tensor)
+    if found is not None:
+        return found
     values, unstored = stored(tensor)
-    found = statistics(values) if address(values) else by_torch(values)
+    found = _by_kernel(values) or by_torch(values)
     return diluted(found, unstored) if unstored else found
+
+
+def _by_kernel(tensor: Tensor) -> Statistics | None:
+    found = None if reader is None else reader.statistics(tensor)
+    return None if found is None else Statistics._make(found)
 
 
 def address(tensor: Tensor) -> int:

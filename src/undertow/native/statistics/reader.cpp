@@ -159,6 +159,16 @@ void bind_reader(nb::module_ &m) {
              nb::arg("formats"), nb::arg("threads"), nb::arg("exchange").none())
         .def("read", [](const Reader &r, nb::handle t, std::uintptr_t row) { return r.read(t, row_at(row)); },
              "Whether the statistics of the tensor are in the row: one that is written stays.")
+        .def("statistics",
+             [](const Reader &r, nb::handle t) -> nb::object {
+                 double row[FIELDS];
+                 Memory m;
+                 if (!r.find(t, m)) return nb::none();
+                 r.measure_at(m, row);
+                 const auto count = [&](std::size_t k) { return static_cast<std::uint64_t>(row[k]); };
+                 return nb::make_tuple(m.n, row[1], row[2], row[3], count(4), count(5), count(6), count(7));
+             },
+             "The statistics of a tensor as a tuple; None where it is not read.")
         .def("read_all", &read_all, "The same for a list and rows side by side; the places of those that are not read.")
         .def("slope",
              [](const Reader &r, nb::handle x, const Derivative &f, bool channels_first, std::size_t units,

@@ -138,13 +138,6 @@ void measure_into(int code, std::uintptr_t data, std::size_t n, std::uintptr_t r
     unlocked(n, [&] { measure(code, {at(data), at(before)}, n, threads, reinterpret_cast<double *>(row)); });
 }
 
-nb::tuple statistics(int code, std::uintptr_t data, std::size_t n, int threads) {
-    double row[FIELDS];
-    measure_into(code, data, n, reinterpret_cast<std::uintptr_t>(row), 0, threads);
-    const auto count = [&](std::size_t k) { return static_cast<std::uint64_t>(row[k]); };
-    return nb::make_tuple(n, row[1], row[2], row[3], count(4), count(5), count(6), count(7));
-}
-
 // √Σx² over so many rows; NaN where one of them has a NaN, else inf where one has an infinity.
 double norm(std::uintptr_t rows, std::size_t many) {
     const auto *row = reinterpret_cast<const double *>(rows);
@@ -170,7 +163,5 @@ void bind_statistics(nb::module_ &m) {
     m.def("measure", &measure_into, nb::arg("code"), nb::arg("data"), nb::arg("n"), nb::arg("row"),
           nb::arg("before") = 0, nb::arg("threads") = 1,
           "Eight doubles to `row`: the statistics of n values, or of their differences.");
-    m.def("statistics", &statistics, nb::arg("code"), nb::arg("data"), nb::arg("n"), nb::arg("threads") = 1,
-          "The same as a tuple.");
     m.def("norm", &norm, "The norm of all values of so many rows.");
 }

@@ -55,21 +55,17 @@ class Graph(NamedTuple):
     kinds: tuple[type, ...]
     ways: Ways
     links: tuple[Link, ...]
+    in_order: bool
+    """Each operation has one tensor and a node of its own: their places are their numbers."""
 
     def located(self, nodes: Sequence[Node | Sequence[Node]], ways: Ways) -> list[Node] | None:
         """The nodes of another pass by place, from those of its operations; None where its graph is another.
 
         `ways` are those that have to be looked at to know it.
         """
-        kinds, parts = self.kinds, self.parts
-        found: list[Any] = [None] * len(kinds)
-        for stop, own in enumerate(nodes):
-            for part, node in enumerate(own if type(own) is tuple else (own,)):
-                place = parts[stop, part][0]
-                if found[place] is None and type(node) is kinds[place]:
-                    found[place] = node
-                elif found[place] is not node:
-                    return None
+        found = self._own(nodes)
+        if found is None:
+            return None
         for place, leading in ways:
             if found[place] is None:
                 return None
@@ -85,6 +81,22 @@ class Graph(NamedTuple):
                 if output is not None and output != number:
                     return None
         return None if None in found else found
+
+    def _own(self, nodes: Sequence[Node | Sequence[Node]]) -> list[Any] | None:
+        """Those of the operations at their places."""
+        kinds, parts = self.kinds, self.parts
+        found: list[Any] = [None] * len(kinds)
+        if self.in_order and tuple(map(type, nodes)) == kinds[: len(nodes)]:
+            found[: len(nodes)] = nodes
+            return found
+        for stop, own in enumerate(nodes):
+            for part, node in enumerate(own if type(own) is tuple else (own,)):
+                place = parts[stop, part][0]
+                if found[place] is None and type(node) is kinds[place]:
+                    found[place] = node
+                elif found[place] is not node:
+                    return None
+        return found
 
 
 def survey(account: Account) -> Graph | None:
@@ -133,7 +145,11 @@ class _Surveyor:
             tuple(map(type, self.places)),
             tuple((place, tuple(ways)) for place, ways in self.ways.items()),
             tuple(self.links),
+            all(self._is_in_order(i, stop) for i, stop in enumerate(self.stops) if stop.operation is not None),
         )
+
+    def _is_in_order(self, number: int, stop: Stop) -> bool:
+        return len(stop.edges) == 1 and self.places[stop.edges[0].node] == number
 
     def part(self, edge: Any) -> Part:
         stop = self.at[edge]

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import NoneType
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -130,7 +132,9 @@ class Gradients:
 def _found(parameters: Iterable[Tensor]) -> tuple[list[int], list[Tensor]]:
     """The ids of the parameters that have a gradient, and the gradients."""
     parameters = list(parameters)
-    gradients = [p.grad for p in parameters]
+    gradients: list[Tensor | None] = [p.grad for p in parameters]
+    if NoneType not in set(map(type, gradients)):
+        return list(map(id, parameters)), cast("list[Tensor]", gradients)
     held = [p for p, g in zip(parameters, gradients, strict=True) if g is not None]
     return list(map(id, held)), [g for g in gradients if g is not None]
 
