@@ -56,6 +56,9 @@ class LossMismatch(Rule):
     kind = "loss_mismatch"
     needs = (PATH, PARAMETERS)
 
+    rounding: float = 1e-3
+    """Origin: √ε of float32 is 3.5e-4, the spread that equal values seem to have by their mean square."""
+
     def check(self, recording: Recording) -> Iterator[Finding]:
         if recording.wiring is not None and any(t.classes == 1 for t in recording.wiring.terms):
             yield self._in_the_loss(recording, next(t for t in recording.wiring.terms if t.classes == 1))
@@ -63,20 +66,20 @@ class LossMismatch(Rule):
         found = [self._constant(s) for s in recording.snapshots if s.parameters]
         if not found or any(f is None for f in found):
             return
-        before, entry = next(f for f in found if f is not None)
+        entry = next(f for f in found if f is not None)
+        spread = entry.forward.std / entry.forward.rms if entry.forward.rms else 0.0
         yield Finding(
             kind="loss_mismatch",
             severity="critical",
             cause="loss",
             where=entry.site.label,
             step=recording.snapshots[0].step,
-            evidence=(Evidence("spread_kept", entry.forward.std / before.forward.std, 0.01, None, "output_differs"),),
+            evidence=(Evidence("output_spread", spread, self.rounding, None, "output_differs"),),
             cures=CURES["loss"],
             values={"operation": entry.site.operation, "value": f"{entry.forward.mean:.3g}"},
         )
 
-    @staticmethod
-    def _in_the_loss(recording: Recording, term: Term) -> Finding:
+    def _in_the_loss(self, recording: Recording, term: Term) -> Finding:
         """A softmax over one unit, wherever it is: the graph of the loss shows its axis."""
         operation = next(o for o in reversed(term.operations) if "softmax" in o)
         path = recording.snapshots[0].ledger.path
@@ -87,23 +90,25 @@ class LossMismatch(Rule):
             cause="loss",
             where=entry.site.label if entry else "loss",
             step=recording.snapshots[0].step,
-            evidence=(Evidence("softmax_units", 1.0, 2.0, None, "twins"),),
+            evidence=(
+                Evidence("output_spread", 0.0, self.rounding, None, "output_differs"),
+                Evidence("softmax_units", 1.0, 2.0, None, "twins"),
+            ),
             cures=CURES["loss"],
             values={"operation": operation, "value": "0" if operation.startswith("log") else "1"},
         )
 
-    @staticmethod
-    def _constant(snapshot: Snapshot) -> tuple[Entry, Entry] | None:
-        """What is given to an operation that makes a constant of it, and the operation; None where there is none."""
+    def _constant(self, snapshot: Snapshot) -> Entry | None:
+        """The operation that makes a constant of what it is given; None where there is none."""
         path = snapshot.ledger.path
         if not path or not path[-1].backward.max > 0 or _any_gradient(snapshot):
             return None
         last = max((i for i, e in enumerate(path) if e.site.effect == "weights"), default=0)
         for before, entry in zip(path[last:], path[last + 1 :], strict=False):
-            varies = before.forward.std > ROUNDING * before.forward.rms
-            constant = entry.forward.std <= ROUNDING * entry.forward.rms or not entry.forward.rms
+            varies = before.forward.std > self.rounding * before.forward.rms
+            constant = entry.forward.std <= self.rounding * entry.forward.rms or not entry.forward.rms
             if entry.site.operation in NORMALISES and varies and constant and before.backward.max == 0:
-                return before, entry
+                return entry
         return None
 
     @staticmethod
@@ -113,10 +118,6 @@ class LossMismatch(Rule):
     @staticmethod
     def healthy() -> Example:
         return _binary(softmax=False)
-
-
-ROUNDING = 1e-5
-"""The spread of equal float32 values, taken from their mean square, is below this part of their size."""
 
 
 def _any_gradient(snapshot: Snapshot) -> bool:

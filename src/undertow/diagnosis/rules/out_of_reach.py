@@ -19,8 +19,6 @@ from undertow.record import Recording
 CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
 WIDTHS = {"sigmoid": 1.0, "softmax": 1.0, "tanh": 2.0, "hardtanh": 2.0, "hardsigmoid": 1.0}
 """From the smallest to the largest value of an activation: no error of a target that it can reach is larger."""
-HOPELESS = 2.0
-"""Targets twice as far off as the output can ever move: most of the loss can't be lowered.  Ours."""
 
 
 @rule
@@ -61,6 +59,9 @@ class OutOfReach(Rule):
     slack: float = 1e-3
     """Origin: rounding of float32 sums over a batch, with room; half precision rounds to 1e-3."""
 
+    hopeless: float = 2.0
+    """Origin: of an error of twice the range at least half stays, which is a quarter of the loss (derived)."""
+
     def check(self, recording: Recording) -> Iterator[Finding]:
         wiring = recording.wiring
         assert wiring is not None
@@ -75,7 +76,7 @@ class OutOfReach(Rule):
             return
         yield Finding(
             kind="loss_mismatch",
-            severity="critical" if error > HOPELESS * width else "warning",
+            severity="critical" if error > self.hopeless * width else "warning",
             cause="loss",
             where=entry.site.label,
             step=recording.snapshots[0].step,
