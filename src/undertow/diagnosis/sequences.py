@@ -31,6 +31,7 @@ class Sequence:
     where: str
     early: tuple[TimeReading, ...]
     late: tuple[TimeReading, ...]
+    every: tuple[TimeReading, ...]
     step: int
     """The first with a reading."""
 
@@ -74,7 +75,8 @@ def sequences(recording: Recording) -> list[Sequence]:
     made = []
     for label, found in seen.items():
         late = [r for step, r in found if step >= half] or [found[-1][1]]
-        made.append(Sequence(label, tuple(r for _, r in found[:FIRST]), tuple(late), found[0][0]))
+        every = tuple(r for _, r in found)
+        made.append(Sequence(label, every[:FIRST], tuple(late), every, found[0][0]))
     return made
 
 

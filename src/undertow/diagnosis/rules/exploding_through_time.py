@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from undertow.diagnosis import needs
 from undertow.diagnosis.learning import ENOUGH, Learning, learning
@@ -30,8 +31,8 @@ class ExplodingThroughTime(Rule):
     What
     ----
     In a recurrent layer, fused or written by hand, the backward value at some time step is more than a hundred times
-    all that the loss sends to it and to later ones, in the first measured steps and still in the last half of the
-    run, and the run has not learned more than the mean of its targets, or has left the number format.
+    all that the loss sends to it and to later ones, in the first measured steps and in most that were read since, and
+    the run has not learned more than the mean of its targets, or has left the number format.
 
     Why it hurts
     ------------
@@ -80,12 +81,9 @@ class ExplodingThroughTime(Rule):
         yield self._finding(certain[0], known, broken)
 
     def _grows(self, sequence: Sequence, limit: float) -> bool:
-        """At the start and since; a gradient that is finite no more has grown on."""
-        first = next((r for r in sequence.early if _is_finite(r)), None)
-        late = [r for r in sequence.late if _is_finite(r)]
-        if first is None or max(r.growth for r in sequence.early if _is_finite(r)) <= limit:
-            return False
-        return not late or min(r.growth for r in late) > limit
+        """At the start, and for most of the readings since; a gradient that is finite no more has grown on."""
+        early, every = ([r.growth for r in part if _is_finite(r)] for part in (sequence.early, sequence.every))
+        return bool(early) and max(early) > limit and median(every) > limit
 
     def _finding(self, sequence: Sequence, known: Learning | None, broken: bool) -> Finding:
         first = next(r for r in sequence.early if _is_finite(r) and r.growth > self.threshold)
