@@ -191,7 +191,8 @@ def page(results: dict[str, Any]) -> str:
         "number.  Cockpit is not among them: it needs torchvision.",
         f"{results['date']}, {results['machine']}, torch {results['torch']}.",
         "- *every step*: `watch(budget=None)`: statistics of every operation's output and of its gradient, f′ of every "
-        "activation, weight, gradient and update of every parameter, the ledger's factors.\n"
+        "activation (of 131,072 inputs or more: of 65,536 of them), weight, gradient and update of every parameter, "
+        "the ledger's factors.\n"
         "- *budget 2 %*: the default, after its first five steps.\n"
         "- *naive hooks*: mean, standard deviation and share of zeros of every leaf module's output, norm of its "
         "gradient and of each parameter's, each by `.item()`.\n"

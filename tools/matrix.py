@@ -55,6 +55,9 @@ result is a site's input like any other |
 the next steps are measured; a model that changes often is traced at each step |
 | what a hook that the loop puts on a tensor after the forward pass makes of its gradient | torch runs it after ours | \
 a hook that the forward pass itself puts there runs first; the gradients before it are right in both cases |
+| f′ at each of many inputs of one site | it costs several times what reading them does | \
+from 131,072 inputs on, 65,536 of them, spread evenly: the rms of f′ to 0.4 %; whether a unit has a slope \
+is told of all values |
 | the weights' own preparation (weight norm, spectral norm, parametrizations) | it is no signal | the parameters are \
 measured at every step |
 """

@@ -17,7 +17,8 @@ from undertow.diagnosis import watch
 from undertow.foundation import EFFECTS
 from undertow.probe.following.plans import Plans
 from undertow.probe.following.replay import Replay
-from undertow.probe.following.returning import carrier
+from undertow.probe.following.returning import Returning, carrier
+from undertow.probe.stepping.budget import Budget
 from undertow.record import Entry, Reading, Recording, Snapshot
 
 Train = Callable[[], tuple[nn.Module, torch.optim.Optimizer, Callable[[int], None]]]
@@ -166,6 +167,21 @@ def test_a_hook_on_a_tensor_after_the_forward_pass(
     assert before is not None
     assert after is not None
     assert after.rms / before.rms == pytest.approx(factor)
+
+
+def test_what_runs_in_hooks_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No guard times them, and the budget would take a step that is measured whole for a cheap one."""
+    charged: list[float] = []
+    charge = Budget.charge
+    monkeypatch.setattr(Budget, "charge", lambda self, seconds: (charged.append(seconds), charge(self, seconds))[1])
+    seconds = Returning.seconds.fget
+    assert seconds is not None
+    told: list[float] = []
+    monkeypatch.setattr(Returning, "seconds", property(lambda self: (told.append(seconds(self)), told[-1])[1]))
+    _, followed = observed(RUNS["run mlp"], monkeypatch)
+    assert len(told) == followed >= 3
+    assert min(told) > 0
+    assert set(told) <= set(charged)
 
 
 class Experts(nn.Module):
