@@ -18,6 +18,7 @@ def trained(run: Run, **options) -> Diagnosis:
     with watch(run.model, budget=None, **options) as watched:
         for number in range(STEPS):
             run.step(number)
+    assert "undertow" not in watched.recording.not_observed
     return watched.diagnose()
 
 

@@ -249,3 +249,30 @@ class Positions(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = (x.abs() * 20).long().clamp(max=49)
         return (self.words(tokens) + self.places).mean(1) @ self.out
+
+
+class Softmax(torch.autograd.Function):
+    """A function of the user's own with a name that torch has too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+class Odd(nn.Module):
+    """Complex and batched weights, a mapped function, sparse gradients, a view of a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waves, self.table = nn.Linear(16, 8, dtype=torch.cfloat), nn.EmbeddingBag(20, 8, sparse=True)
+        self.many, self.out = nn.Parameter(torch.randn(4, 8, 8) / 3), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.waves(x.to(torch.cfloat)).abs() + self.table((x.abs() * 5).long().clamp(max=19))
+        mapped = torch.vmap(torch.mv, in_dims=(None, 0))(self.many[0], h)
+        mixed = torch.einsum("bi,eij->bj", mapped, self.many) @ self.many[1].t()
+        return Softmax.apply(self.out(torch.tanh(mixed)))

@@ -201,6 +201,7 @@ ON_PURPOSE: dict[str, Callable[[], Run]] = {
     ),
     "equilibrium": lambda: plain(nets.Equilibrium()),
     "local_losses": lambda: plain(nets.Local()),
+    "odd": lambda: plain(nets.Odd()),
     "positions": lambda: plain(nets.Positions()),
     "hinge": lambda: plain(chain(16, 32, 4), lambda out, y: F.multi_margin_loss(out, y)),
 }

@@ -70,7 +70,8 @@ class Cuts:
 
     def _call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = passed_on(function, args, kwargs)
-        if not self._trace.busy and self._matters(function, output):
+        inside = self._trace.busy or torch._C._are_functorch_transforms_active()
+        if not inside and self._matters(function, output):
             with torch._C.DisableTorchFunction():  # to look at a tensor is a call for the other modes
                 self._see(function, args, kwargs, output)
         return output

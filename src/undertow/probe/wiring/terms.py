@@ -88,6 +88,8 @@ def _term(node: Any, value: float) -> Term:
 
 
 def operation(node: Any) -> str:
-    """`LogSoftmaxBackward0` is log_softmax."""
+    """`LogSoftmaxBackward0` is log_softmax; an autograd.Function of the user's own may have any name."""
+    if hasattr(node, "_forward_cls"):
+        return "custom"
     name = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -69,13 +69,18 @@ def _units(model: nn.Module, multiplied: Collection[int]) -> Iterator[_Units]:
             if p is None or id(p) in seen:
                 continue
             seen.add(id(p))
-            if isinstance(module, ROWS_OF_THEIR_OWN) or not p.requires_grad or is_lazy(p) or is_dtensor(p):
+            if isinstance(module, ROWS_OF_THEIR_OWN) or not _is_looked_at(p):
                 continue
             name = f"{names[raw]}.{last}" if names[raw] else last
             known = isinstance(module, UNITS_FIRST) or ".parametrizations." in name or id(p) in multiplied
             for axis in _axes(module, p) if known and p.numel() else ():
                 if p.shape[axis] > 1:
                     yield _Units(name, p, axis)
+
+
+def _is_looked_at(parameter: Tensor) -> bool:
+    plain = not (is_lazy(parameter) or is_dtensor(parameter))
+    return plain and parameter.requires_grad and parameter.is_floating_point()
 
 
 def _axes(module: nn.Module, parameter: Tensor) -> tuple[int, ...]:
