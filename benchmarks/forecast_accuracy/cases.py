@@ -101,7 +101,7 @@ def _weights() -> Iterator[Case]:
         for init in ("default", "matched"):
             row = "weights_kinked" if act in ("relu", "selu") else "weights"
             make = partial(n.classifier, act, init, 512, DEPTH)
-            yield Case(row, f"{act}-{init}", make, partial(noise, 64, 512, classes=10), 9, DEPTH)
+            yield Case(row, f"{act}-{init}", make, partial(noise, 64, 512, classes=10), 40, DEPTH)
 
 
 def _normalised() -> Iterator[Case]:
@@ -127,9 +127,9 @@ def _convolutional() -> Iterator[Case]:
     for act in SMOOTH:
         for init in ("default", "matched"):
             make = partial(n.convolutional, act, init, 64, 20)
-            yield Case("conv", f"{act}-{init}", make, partial(noise, 2, 64, 16, 16), 15)
+            yield Case("conv", f"{act}-{init}", make, partial(noise, 2, 64, 16, 16), 40)
 
 
 def _whole() -> Iterator[Case]:
     for name, (make, batch) in WHOLE.items():
-        yield Case("ledger", name, make, batch, 3, ledger=True)
+        yield Case("ledger", name, make, batch, 40 if name.startswith("demo") else 9, ledger=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from benchmarks.forecast_accuracy.explained import EXPLAINED
 from benchmarks.forecast_accuracy.rows import TITLES, Line
 
 HEAD = """# How near the forecast comes
@@ -39,6 +40,7 @@ def details(lines: Sequence[Line]) -> str:
         own = [line for line in lines if line.row == row]
         if own:
             parts += [f"## {title[0].upper()}{title[1:]}", "", *_table(own), ""]
+            parts += [EXPLAINED[row].strip(), ""] if row in EXPLAINED else []
     return "\n".join(parts)
 
 
