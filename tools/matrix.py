@@ -42,9 +42,11 @@ Every run says so itself, in `diagnosis.not_observed`.
 | what | why | instead |
 | --- | --- | --- |
 | gates and hidden states of `nn.RNN`, `nn.LSTM`, `nn.GRU` | one fused operation | its output and gradient are a site; \
+in some measured steps a few sequences run again beside the training, for the backward value at each time step; \
 `ut.examine(model, batch, loss, unroll=True)` runs one batch step by step |
 | the probabilities of `scaled_dot_product_attention` | they never exist in memory | queries, keys, values and the \
-output are sites where the model computes them one by one; `unroll=True` computes one batch in the open |
+output are sites where the model computes them one by one; in some measured steps a few rows are computed beside the \
+training, for how sharp they are; `unroll=True` computes one batch in the open |
 | the projections of `nn.MultiheadAttention` | one fused call | its input and output are sites; `unroll=True` |
 | the inside of a custom `autograd.Function` | torch calls its backward pass as one node | its factor is counted with \
 the next site |
