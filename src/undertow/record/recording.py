@@ -145,7 +145,7 @@ class Snapshot:
     ranks: RankReading | None = None
     """What all ranks measured of this step; None on one process, or where they could not be asked."""
     attention: Mapping[str, AttentionReading] = field(default_factory=dict)
-    """Per softmax site of a fused attention, where a batch was examined with `unroll=True`."""
+    """Per site of an attention, fused or written out, where this step was read; of all its rows with `unroll=True`."""
     times: Mapping[str, TimeReading] = field(default_factory=dict)
     """Per fused recurrent layer and direction (`lstm`, `lstm.l1`, `lstm.l1.reverse`), where this step was replayed."""
 
