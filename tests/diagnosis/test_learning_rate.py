@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undertow.diagnosis import Finding, NotJudged, watch
+from undertow.diagnosis import Finding, NotJudged, judge, watch
 from undertow.diagnosis.course import course
 from undertow.diagnosis.examples import mlp
 from undertow.diagnosis.movement import lost, paths
@@ -157,6 +157,31 @@ def test_a_model_that_has_converged_has_nowhere_to_go(budget: float | None) -> N
     assert low(again) == []
     fresh = mlp("relu", depth=2, he=True)
     assert low(trained(fresh, torch.optim.SGD(fresh.parameters(), 1e-6), 120, budget, inputs())) == ["warning"]
+
+
+@pytest.mark.parametrize("budget", [None, 0.02])
+def test_a_rate_that_is_too_high_is_told_within_five_steps(budget: float | None) -> None:
+    model = mlp("relu", depth=3, he=True)
+    torch.manual_seed(3)
+    made = trained(model, torch.optim.SGD(model.parameters(), 5.0), 5, budget, inputs())
+    assert [f.kind for f in judge(made).findings] == ["unstable_lr"]
+
+
+def test_one_that_is_raised_later_within_twenty() -> None:
+    model = mlp("relu", depth=3, he=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with watch(model, optimizer, budget=None) as run:
+        for step in range(80):
+            optimizer.param_groups[0]["lr"] = 0.05 if step < 60 else 20.0
+            x = torch.randn(64, 16)
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), (x[:, 0] > 0).long()).backward()
+            optimizer.step()
+            if step == 59:
+                assert run.diagnose().findings == ()
+    (finding,) = run.diagnose().findings
+    assert (finding.kind, finding.severity) == ("unstable_lr", "critical")
+    assert 60 <= finding.step < 65
 
 
 @pytest.mark.parametrize("rate", [1e-6, 1e-2])

@@ -97,13 +97,13 @@ class UnstableLearningRate(Rule):
             return None
         size = max(seen.values) / seen.start
         thrown = size > self.thrown if _from_nothing(recording) else size > self.grown or seen.changes[last] >= 1
-        return seen.overshot(self.overshot, 0, last) if thrown else None
+        return seen.overshot(self.overshot, min(_low(seen, seen.start), last), last) if thrown else None
 
     def _grows(self, seen: Course) -> int | None:
         """It is far above its start, and higher each time."""
         *_, before, between, now = (math.inf, math.inf, math.inf, *seen.values)
         if now > self.thrown * seen.start and now > between > before:
-            return seen.overshot(self.overshot, 0, seen.losses[-1].step)
+            return seen.overshot(self.overshot, _low(seen, seen.start), seen.losses[-1].step)
         return None
 
     def _stays(self, seen: Course) -> int | None:
@@ -116,8 +116,7 @@ class UnstableLearningRate(Rule):
             return None
         if not learned and median(r.value for r in tail) < self.above * seen.start:
             return None
-        begin = max((r.step for r in seen.losses if r.step < tail[0].step), default=tail[0].step)
-        return seen.overshot(self.overshot, begin, tail[0].step + self.patience)
+        return seen.overshot(self.overshot, _low(seen, bar), tail[0].step + self.patience)
 
     def _finding(self, recording: Recording, seen: Course, step: int, now: float) -> Finding:
         rates = {s.step: s.learning_rate for s in recording.steps}
@@ -152,6 +151,11 @@ class UnstableLearningRate(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("sigmoid", depth=1, gain=1.0), lr=10.0, steps=60)
+
+
+def _low(seen: Course, bar: float) -> int:
+    """The last step whose loss was not above the bar, else the first."""
+    return max((r.step for r in seen.losses if r.value <= bar), default=seen.losses[0].step)
 
 
 def _from_nothing(recording: Recording) -> bool:
