@@ -119,7 +119,7 @@ def save(name: str, what: dict[str, Any]) -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )
     what = {"date": date.today().isoformat(), "machine": machine, **what}
-    (RESULTS / f"{name}.json").write_text(json.dumps(what, indent=1, ensure_ascii=False) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(what, ensure_ascii=False).replace("{\"case\"", "\n{\"case\"") + "\n")
 
 
 def write(cases: dict[str, Case]) -> None:
