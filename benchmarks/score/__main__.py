@@ -119,7 +119,8 @@ def save(name: str, what: dict[str, Any]) -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )
     what = {"date": date.today().isoformat(), "machine": machine, **what}
-    (RESULTS / f"{name}.json").write_text(json.dumps(what, ensure_ascii=False).replace("{\"case\"", "\n{\"case\"") + "\n")
+    text = json.dumps(what, ensure_ascii=False).replace('{"case"', '\n{"case"')  # a run a line
+    (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
 def write(cases: dict[str, Case]) -> None:
