@@ -20,6 +20,8 @@ Function = str | Activation | nn.Module | Callable[[Tensor], Tensor]
 
 SEARCHED, FINE = 24.0, 0.01
 """Kinks are searched within ±SEARCHED, on points FINE apart.  Our choice; declare those that lie further out."""
+DEFINED = 8.0
+"""Standard normal numbers beyond it are rarer than 10⁻¹⁵."""
 HALVINGS = 45
 JUMP = 1e-5
 """What is left of a difference when its interval is halved HALVINGS times, as a share of the function's size.  A
@@ -42,6 +44,8 @@ def pointwise(act: Function, kinks: Sequence[float] | None = None) -> Pointwise:
     if isinstance(act, (str, Activation)):
         return _line(activation(act))
     known = recognise(act) if isinstance(act, nn.Module) else _known(act) if callable(act) else activation(act)
+    if isinstance(known, Custom):
+        _defined(known)
     return _line(known) if known is not None else _custom(act, None)
 
 
@@ -63,9 +67,22 @@ def _custom(act: Function, kinks: tuple[float, ...] | None) -> Pointwise:
         got = f"a module {type(act).__name__} with weights"
         raise InputError(got, "an activation, or a function of one number", "moments(lambda x: x * torch.sin(x))")
     own = Custom(getattr(act, "__name__", type(act).__name__), mapping, kinks or ())
+    _defined(own)
     if kinks is not None:
         return own
     return Custom(own.name, mapping, _found_once(own))
+
+
+@lru_cache(maxsize=256)
+def _defined(act: Pointwise) -> None:
+    """Raises InputError for a function that is not defined everywhere, as the logarithm."""
+    x = torch.linspace(-DEFINED, DEFINED, 101, dtype=torch.float64)
+    with torch.no_grad():
+        undefined = _plain(act, 0)(x).isnan()
+    if undefined.any():
+        got = f"{act.name}, which is NaN at {float(x[undefined][0]):g}"
+        expected = "a function of every real number, for pre-activations are normal"
+        raise InputError(got, expected, "lambda x: torch.log1p(x.abs())")
 
 
 @lru_cache(maxsize=256)

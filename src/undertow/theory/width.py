@@ -165,11 +165,13 @@ def _uneven(act: Pointwise, quarter_octave: int, mean: float, c: float) -> Uneve
     other = deviation * (mean + c * z[:, None] + math.sqrt(1 - c * c) * z)
     u = torch.from_numpy(np.stack([one, other])).reshape(-1, 1).expand(-1, act.channels)
     with torch.no_grad():
+        if act(u).isnan().any():  # not defined everywhere, and taken as straight
+            return Uneven(1.0, 1.0, 1.0)
         slopes = act.derivative(u).mean(1).reshape(2, POINTS, POINTS).numpy()
     weight = w[:, None] * w
     squares = slopes * slopes
     second = float((weight * squares).sum() / 2)
-    if not second:
+    if not 0 < second < math.inf:
         return Uneven(1.0, 1.0, 1.0)
     fourth = float((weight * squares[0] ** 2).sum())
     product = float((weight * slopes[0] * slopes[1]).sum())

@@ -106,6 +106,9 @@ class Activate(Law):
         for some in (finite[one] for one in _alike(means[finite])):
             of = moments_at(self.activation, variance[some].numpy(), float(means[some].mean()))
             found[:, some] = torch.stack([torch.as_tensor(getattr(of, f.name)) for f in fields(of)])
+        outside = finite[found[1, finite].isnan()]  # a logarithm or a root, of what is positive
+        if len(outside):
+            found[:, outside] = straight(self.activation, variance[outside], means[outside])
         return Moments(*found)  # pyright: ignore[reportArgumentType]: arrays, as of moments_at
 
     def _drawn(self, x: Signal) -> Drawn:
@@ -138,7 +141,12 @@ class Activate(Law):
         variance, c = square - mean**2, _correlation(product, square, mean)
         if mean**2 <= CENTRED * square:
             return joint(self.activation, square, c, nodes=FEWER)
-        return beside(self.activation, variance, mean, c)
+        found = beside(self.activation, variance, mean, c)
+        if not math.isnan(found.E_ff):
+            return found
+        moments = straight(self.activation, torch.tensor([variance]), torch.tensor([mean]))
+        f, scattered, slope = float(moments[0]), float(moments[1]), float(moments[3])
+        return Joint(f**2 + c * (scattered - f**2), slope)
 
 
 def _existing(x: Signal) -> Iterable[float]:
@@ -170,6 +178,20 @@ def _alike(means: Tensor) -> Iterator[Tensor]:
 def _few_moments(activation: Pointwise, variance: tuple[float, ...], means: tuple[float, ...]) -> Moments:
     law = Activate((), activation=activation)
     return law._moments_of(torch.tensor(variance, dtype=torch.float64), torch.tensor(means, dtype=torch.float64))
+
+
+def straight(activation: Pointwise, variance: Tensor, means: Tensor) -> Tensor:
+    """The moments, a row each, to first order around the mean: f(m) + f′(m)(u − m).
+
+    For a function that is not defined for all normal numbers, log(Σ exp x) or √(mean x²), but is for those it gets.
+    NaN or inf where it is not defined at the mean.
+    """
+    u = means.double().unsqueeze(1).expand(-1, activation.channels)
+    with torch.no_grad():
+        f, slope = (value.double().mean(1) for value in (activation(u), activation.derivative(u)))
+    scatter = slope.square() * variance
+    fourth = f**4 + 6 * f.square() * scatter + 3 * scatter.square()
+    return torch.stack([f, f.square() + scatter, slope, slope.square(), slope**4, fourth, slope.square()])
 
 
 def beside(activation: Pointwise, variance: float, mean: float, c: float) -> Joint:
