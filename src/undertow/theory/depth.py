@@ -75,13 +75,14 @@ def overflow_depth(found: list[Layer], form: Format) -> float:
     return _depth(found, lambda layer: layer.rms * largest_of(layer.count) / form.largest, falls=False)
 
 
-def trainable_depth(found: list[Layer], last: float) -> float:
+def trainable_depth(found: list[Layer]) -> float:
     """The first layer from the output that one learning rate does not serve together with the last one.
 
-    Its backward value is less than 1/1000 or more than 100 times that of the last site, as the findings `vanishing`
+    Its backward value is less than 1/1000 or more than 100 times that of the last one, as the findings `vanishing`
     and `exploding` have it; inf where there is none.
     """
-    if not found or not last:
+    last = found[0].rms if found else 0.0
+    if not last:
         return math.nan
     vanished = _depth(found, lambda layer: layer.rms / last / VANISHED, falls=True)
     return min(vanished, _depth(found, lambda layer: layer.rms / last / EXPLODED, falls=False))
