@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,10 +28,10 @@ def blocks(readme: str, language: str) -> list[str]:
 
 EXAMINE, WATCH, FORECAST = blocks("README.md", "python")
 LINES = [line for block in blocks("README.md", "sh") for line in block.splitlines() if line.startswith("undertow")]
-ON_A_RUN = [line for line in LINES if "train.py" in line or "run.undertow" in line]
+ON_A_RUN = [line for line in LINES if "train.py" in line or ".undertow" in line]
 COMMANDS = [line for line in LINES if line not in ON_A_RUN]
 TRAIN = """
-import torch
+import torch, undertow
 torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
 optimizer = torch.optim.SGD(model.parameters(), 0.05)
@@ -39,6 +40,11 @@ for _ in range(20):
     optimizer.zero_grad()
     torch.nn.functional.mse_loss(model(x), x.sum(1, keepdim=True)).backward()
     optimizer.step()
+def make(seed):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+    x = torch.randn(40, 32, 4)
+    batches = [(b, b.sum(1, keepdim=True)) for b in x]
+    return undertow.Training(model, torch.optim.SGD(model.parameters(), 0.05), torch.nn.functional.mse_loss, batches)
 """
 
 
@@ -89,6 +95,9 @@ def test_a_script_runs_unedited_as_the_readme_shows(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert done.stdout + done.stderr
+        if line.startswith("undertow run"):
+            for name in ("before", "after"):
+                shutil.copy(tmp_path / "run.undertow", tmp_path / f"{name}.undertow")
     assert "</html>" in (tmp_path / "run.html").read_text(encoding="utf-8")
 
 

@@ -49,6 +49,11 @@ def test_without_a_gradient_to_judge_the_flow_is_not_to_blame(look_alike: Kind, 
     assert kept([finding(symptom, "act2"), finding(look_alike)]) == [(look_alike, "")]
 
 
+def test_a_loss_that_does_not_fit_explains_no_flow_that_layers_make() -> None:
+    found = [finding("vanishing", "act0"), finding("loss_mismatch", "act5")]
+    assert kept(found, *[0.1] * 6) == [("loss_mismatch", "act5"), ("vanishing", "act0")]
+
+
 def test_a_fault_of_the_backward_pass_shows_in_the_layers_before_it() -> None:
     cut, early, late = (
         finding(k, w) for k, w in (("disconnected", "act2"), ("vanishing", "act0"), ("vanishing", "act4"))

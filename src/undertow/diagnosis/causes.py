@@ -6,7 +6,7 @@ from typing import Literal
 
 from undertow.foundation import Finding, Kind
 from undertow.record import Ledger, Recording
-from undertow.record.flow import EXPLODED, VANISHED, flow_without
+from undertow.record.flow import EXPLODED, VANISHED, flow, flow_without
 
 Reach = Literal["before", "after", "everywhere"]
 """Where a fault shows: in the layers before it, which the gradient reaches later; in those after it; in the whole run,
@@ -99,8 +99,20 @@ def _places(finding: Finding, ledger: Ledger) -> list[int]:
 
 
 def _accounts(one: Finding, other: Finding, ledger: Ledger) -> bool:
-    """Whether the flow would be sound without the factors of the layers that the one names; true of other kinds."""
-    if one.kind not in ("dead", "saturated") or other.kind not in ("vanishing", "exploding") or not ledger.path:
+    """Whether the flow would be sound without the factors of the layers that the one names; true of other kinds.
+
+    A loss that does not fit its output makes the gradient small or none before it reaches the layers: what these do
+    to it, relative to what they are given, is another matter.
+    """
+    if other.kind not in ("vanishing", "exploding") or not ledger.path:
+        return True
+    if one.kind == "loss_mismatch":
+        return _sound(flow(ledger))
+    if one.kind not in ("dead", "saturated"):
         return True
     without = flow_without(ledger, {ledger.entries[place].site for place in _places(one, ledger)})
-    return not (without < VANISHED or without > EXPLODED)  # NaN: nothing at all passes a dead layer
+    return _sound(without)
+
+
+def _sound(flow: float) -> bool:
+    return not (flow < VANISHED or flow > EXPLODED)  # NaN: there is no gradient at all that could vanish
