@@ -145,3 +145,16 @@ def test_operands_without_a_range_show_their_size(ranges, seen):
     recording.add(Origin(2, "forward:exp", "exp", "forward", "inf", None, inputs, ranges=ranges))
     evidence = {e.name: e.value for e in finding_of(recording).evidence}
     assert {k: v for k, v in evidence.items() if k.startswith(("operand", "second"))} == seen
+
+
+def test_a_nan_from_a_gradient_whose_square_overflows_is_of_what_made_it_grow() -> None:
+    recording = measure(Masked(), batch(), F.cross_entropy)
+    recording.steps[:] = [StepReading(i, 10.0**i, 1.0) for i in range(4)]
+
+    def cause(size: float) -> str:
+        came = Reading(10, 0.0, size / 2, size)
+        recording.origin = Origin(4, "last", "layer_norm", "backward", "nan", None, (came,))
+        return finding_of(recording).cause
+
+    assert cause(1e25) == "learning_rate"
+    assert cause(10.0) == "graph"

@@ -37,6 +37,11 @@ def test_a_unit_is_dead_from_the_step_whose_silence_its_rate_does_not_explain(fi
     assert dead(rows(fired), 0.01).tolist() == [since]
 
 
+def test_a_whole_layer_that_falls_silent_at_once_is_dead_after_one_step() -> None:
+    assert dead(rows("1110", "1110", "1010", "1110"), 0.01).tolist() == [3, 3, 3, 3]
+    assert dead(rows("1110", "1110", "1010", "1111"), 0.01).tolist() == [4, 4, 4, 4]
+
+
 def recording(*units: str, samples: int = 64) -> Recording:
     alive = rows(*units)
     steps = [Snapshot(i, Ledger((ENTRY,)), samples, alive={"act#0": row}) for i, row in enumerate(alive)]

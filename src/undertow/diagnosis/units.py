@@ -74,10 +74,12 @@ def dead(alive: Tensor, unlikely: float) -> Tensor:
     `alive` tells of (measured steps, units) whether a unit fired.  Dead is one that never fired, and one that fired and
     is silent for longer than its own rate explains: after k of n steps, counted to the last one with k, it is taken to
     fire in (k + 1) / (n + 2) of the steps (Laplace's rule of succession), and that all steps since then are silent must
-    be less probable than `unlikely`.
+    be less probable than `unlikely`.  Of a layer that is silent as a whole the units are taken together.
     """
     steps = len(alive)
     until = (alive * torch.arange(1, steps + 1)[:, None]).amax(0)
     rate = (alive.sum(0) + 1) / (until + 2)
-    is_dead = (until == 0) | ((1 - rate) ** (steps - until) <= unlikely)
+    chance = (1 - rate) ** (steps - until)
+    together = not alive[-1].any() and bool(chance.prod() <= unlikely)
+    is_dead = (until == 0) | (chance <= unlikely) | together
     return torch.where(is_dead, until, steps)

@@ -73,6 +73,8 @@ class Nonfinite(Rule):
     large: float = 10.0
     """Origin: exp, which grows the fastest of the usual functions, leaves the smallest of the usual formats at 11
     (float16: ln 65,504)."""
+    huge: float = 1e19
+    """Origin: the square leaves float32, so that an operation may make ∞ - ∞ = NaN of it on the way."""
     steep: float = 1e3
     """Origin: three decades, as for the flow; a gradient of ordinary size that becomes infinite at one operation does
     so by its derivative (empirical)."""
@@ -138,10 +140,12 @@ class Nonfinite(Rule):
 
     def _outgrown(self, origin: Origin) -> bool:
         """Whether what was given was large already; where nothing was read of it, infinities are taken for that."""
+        infinite = origin.value == "inf"
         if origin.direction == "backward":
-            return origin.value == "inf" and max((r.max for r in origin.inputs[:1]), default=math.inf) > self.steep
+            came = max((r.max for r in origin.inputs[:1]), default=math.inf if infinite else 0.0)
+            return came > self.huge or (infinite and came > self.steep)
         largest = max((r.max for r in origin.inputs if r.count > r.nonfinite), default=math.inf)
-        return origin.value == "inf" and origin.operation not in SINGULAR and largest > self.large
+        return infinite and origin.operation not in SINGULAR and largest > self.large
 
     @staticmethod
     def _came_large(recording: Recording, origin: Origin) -> bool:
