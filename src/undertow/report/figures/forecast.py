@@ -101,18 +101,21 @@ def _plain_ticks(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _formats(axes: Axes, points: Sequence[Point]) -> None:
-    """A line where a format's normal range ends, if the values come near it."""
+    """A line where a format's normal range ends, if the values come near it; named at the end that is farther off."""
     low = min(v for p in points for v in (p.low, p.measured) if v > 0)
     for name, smallest in UNDERFLOW.items():
         if low <= smallest * 10:
+            first, last = (
+                abs(math.log(p.expected / smallest)) if p.expected else math.inf for p in (points[0], points[-1])
+            )
             axes.axhline(smallest, color=MUTED, linewidth=1, linestyle=(0, (5, 3)))
             axes.annotate(
                 say("figures.depth.underflow", format=name),
-                (0.5, smallest),
+                (0.01 if first > last else 0.99, smallest),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
                 xytext=(0, 3),
-                ha="center",
+                ha="left" if first > last else "right",
                 fontsize=8,
                 color=INK,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
