@@ -72,4 +72,4 @@ def all_rules() -> tuple[Rule, ...]:
     package = import_module("undertow.diagnosis.rules")
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         import_module(f"{package.__name__}.{module}")
-    return tuple(r for _, r in RULES.items())
+    return tuple(r for _, r in sorted(RULES.items()))  # one may have been imported before

@@ -16,9 +16,9 @@ from undertow.record.flow import layer_of
 
 CURES: dict[Cause, tuple[str, ...]] = {
     "learning_rate": ("learning_rate", "clip_norm", "leaky_relu"),
-    "weights": ("matched_init", "batch_norm", "leaky_relu"),
-    "activation": ("leaky_relu",),
-    "depth": ("leaky_relu", "batch_norm", "matched_init"),
+    "weights": ("zero_bias", "matched_init", "batch_norm", "leaky_relu"),
+    "activation": ("linear_output", "leaky_relu"),
+    "depth": ("leaky_relu", "residual", "batch_norm", "matched_init"),
 }
 
 

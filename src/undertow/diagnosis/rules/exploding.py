@@ -17,8 +17,8 @@ from undertow.record.flow import EXPLODED, account, exploding_cause, first_weigh
 
 CURES = {
     "weights": ("matched_init", "batch_norm", "clip_norm", "learning_rate"),
-    "activation": ("relu", "batch_norm", "clip_norm"),
-    "depth": ("learning_rate", "clip_norm", "adam"),
+    "activation": ("relu", "tanh", "batch_norm", "clip_norm"),
+    "depth": ("residual", "layer_norm", "learning_rate", "clip_norm", "adam"),
 }
 
 

@@ -15,7 +15,7 @@ from undertow.record import Entry, Origin, Reading, Recording, Snapshot
 from undertow.record.flow import LARGE_INPUT, layer_of
 
 CURES: dict[Cause, tuple[str, ...]] = {
-    "input_scale": (),
+    "input_scale": ("standardise",),
     "activation": ("relu", "batch_norm"),
     "weights": ("matched_init", "batch_norm"),
     "graph": (),

@@ -15,7 +15,7 @@ from undertow.record.flow import FLAT_SHARE, LARGE_INPUT, is_fitted, layer_of
 
 CURES = {
     "weights": ("matched_init", "batch_norm", "relu"),
-    "input_scale": ("batch_norm", "relu", "adam"),
+    "input_scale": ("standardise", "batch_norm", "relu", "adam"),
 }
 PRODUCTS = ("mul", "multiply", "rmul", "imul")
 """Operations whose operands are gates for one another."""

@@ -15,7 +15,7 @@ from undertow.foundation import Evidence, Finding, NotJudged
 from undertow.record import Recording, Snapshot, Twins
 from undertow.record.operations import FUSED
 
-CURES = {"weights": ("matched_init",)}
+CURES = {"weights": ("matched_init", "orthogonal_init")}
 
 
 @rule

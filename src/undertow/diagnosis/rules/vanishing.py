@@ -26,8 +26,8 @@ from undertow.record.flow import (
 
 CURES = {
     "activation": ("relu", "batch_norm", "leaky_relu", "swish", "elu"),
-    "weights": ("matched_init", "batch_norm", "relu"),
-    "depth": ("batch_norm", "matched_init", "relu"),
+    "weights": ("matched_init", "orthogonal_init", "batch_norm", "relu"),
+    "depth": ("residual", "batch_norm", "matched_init", "relu"),
     "learning_rate": ("learning_rate", "clip_norm", "batch_norm"),
 }
 

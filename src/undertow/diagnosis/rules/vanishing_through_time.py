@@ -15,9 +15,9 @@ from undertow.record import Recording, TimeReading
 from undertow.record.flow import LOST, VANISHED
 
 CURES = {
-    "weights": ("matched_init",),
-    "activation": ("matched_init", "relu"),
-    "depth": ("matched_init",),
+    "weights": ("orthogonal_recurrence", "gated_recurrence", "forget_bias"),
+    "activation": ("gated_recurrence", "orthogonal_recurrence"),
+    "depth": ("orthogonal_recurrence", "gated_recurrence", "forget_bias"),
 }
 
 
