@@ -10,11 +10,11 @@ from typing import Annotated, Any, Optional
 import typer
 from typer.core import TyperCommand
 
-from undertow.cli.main import FINDINGS, FINE, PROGRAM_FAILED, asks_unchanged
+from undertow.cli.main import FINDINGS, FINE, asks_unchanged
 from undertow.cli.options import Debug, Lang, command_app
 from undertow.cli.run import PASSING_ON, Module, parsed_budget
-from undertow.cli.target import Target, given
-from undertow.foundation import InputError, UndertowError, say
+from undertow.cli.target import Target, given, users_code
+from undertow.foundation import InputError, say
 from undertow.foundation.outputs import writable
 from undertow.foundation.settings import settings
 
@@ -37,6 +37,9 @@ class FailOn(StrEnum):
     warning = "warning"
     critical = "critical"
     never = "never"
+
+
+FAILS = {FailOn.warning: ("warning", "critical"), FailOn.critical: ("critical",), FailOn.never: ()}
 
 
 class Check(TyperCommand):
@@ -89,22 +92,14 @@ def check(
     target = Target.parse(program[0], EXAMPLE if ":" in program[0] else bare)
     accepted = (*settings(Path(target.file).parent).ignore, *(ignore or ()))
     form = _format(output, kind)
-    try:
+    with users_code(target.file, debug):
         found = target.load()
         training = given(found, shape, seed)
-    except UndertowError:
-        raise
-    except Exception as error:
-        if debug:
-            raise
-        typer.echo(f"{say('cli.error')}: {target.file}: {type(error).__name__}: {error}", err=True)
-        raise typer.Exit(PROGRAM_FAILED) from error
     from undertow.cures.inspection import inspect as inspected
 
     seen = inspected(training, steps=STEPS if steps is None else steps, seed=seed, ignore=accepted)
     _write(seen, program[0], target.file, _line(found), form, output)
-    fails = {"critical"} if fail_on == "critical" else {"critical", "warning"} if fail_on == "warning" else set()
-    raise typer.Exit(FINDINGS if any(f.severity in fails for f in seen.findings) else FINE)
+    raise typer.Exit(FINDINGS if any(f.severity in FAILS[fail_on] for f in seen.findings) else FINE)
 
 
 def _format(output: Path | None, kind: Format | None) -> Format | None:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from undertow.cli.main import FINDINGS, FINE, PROGRAM_FAILED
+from undertow.cli.main import FINDINGS, FINE
 from undertow.cli.options import Debug, Lang, command_app
-from undertow.cli.target import Target, is_maker, made
+from undertow.cli.target import Target, is_maker, made, users_code
 from undertow.cli.warned import warned_once
-from undertow.foundation import InputError, UndertowError, say
+from undertow.foundation import InputError, say
 from undertow.foundation.outputs import writable
 
 app = command_app()
@@ -53,16 +53,9 @@ def forecast(
     wanted = _wanted(output, kind)
     parsed = Target.parse(target)
     with warned_once():
-        try:
+        with users_code(parsed.file, debug):
             found = parsed.load()
             first = made(found, shape, 0)
-        except UndertowError:
-            raise
-        except Exception as error:
-            if debug:
-                raise
-            typer.echo(f"{say('cli.error')}: {parsed.file}: {type(error).__name__}: {error}", err=True)
-            raise typer.Exit(PROGRAM_FAILED) from error
         told, compared = _foretold(found, first, shape, seeds if measure else 0)
     _write(told, compared, wanted, output)
     fine = told.healthy and (compared is None or compared.holds)

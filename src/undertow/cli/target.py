@@ -6,10 +6,15 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from undertow.foundation import InputError, UnknownNameError
+import typer
+
+from undertow.cli.main import PROGRAM_FAILED
+from undertow.foundation import InputError, UndertowError, UnknownNameError, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +61,20 @@ class Target:
             names = ", ".join(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))
             raise UnknownNameError(f"{self.name!r} in {self.file}", "a name of that file", names or EXAMPLE)
         return found
+
+
+@contextmanager
+def users_code(file: str, debug: bool) -> Iterator[None]:
+    """What the user's own lines raise is told in one line, with the exit code of a program that failed."""
+    try:
+        yield
+    except UndertowError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(f"{say('cli.error')}: {file}: {type(error).__name__}: {error}", err=True)
+        raise typer.Exit(PROGRAM_FAILED) from error
 
 
 def made(found: Any, shape: str | None, seed: int) -> tuple[nn.Module, Any]:

@@ -151,5 +151,5 @@ def _called(call: Call, x: Tensor) -> Tensor | None:
     args, kwargs = tree_map(lambda a: x if isinstance(a, Slot) else a, (call.args, dict(call.kwargs)))
     try:
         return call.function(*args, **kwargs)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):  # not for such a tensor
         return None
