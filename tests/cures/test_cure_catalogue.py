@@ -9,10 +9,10 @@ from cure_nets import Functional, Named, cnn, lstm, mlp, nested, rnn, training
 from torch import nn
 
 from undertow.cures import Cure, NotApplicableError, Training, all_cures, chosen
-from undertow.cures.exchange import Exchange
-from undertow.cures.residual import blocks, keeps_shape
-from undertow.cures.surgery import Swap
-from undertow.cures.trial import clip
+from undertow.cures.surgery.exchange import Exchange
+from undertow.cures.surgery.residual import blocks, keeps_shape
+from undertow.cures.surgery.swap import Swap
+from undertow.cures.trials.trial import clip
 from undertow.foundation import InputError, UnknownNameError, knows, language
 
 CURES = [pytest.param(cure, id=cure.label) for cure in all_cures()]

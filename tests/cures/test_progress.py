@@ -2,7 +2,7 @@
 
 import pytest
 
-from undertow.cures.progress import progress_bar
+from undertow.cures.trials.progress import progress_bar
 from undertow.foundation import language
 
 

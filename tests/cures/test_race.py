@@ -10,7 +10,7 @@ from cure_nets import mlp, training
 from torch import nn
 
 from undertow.cures import Training, chosen, run
-from undertow.cures.race import affordable, checked_budget, cost, race, rungs
+from undertow.cures.search.race import affordable, checked_budget, cost, race, rungs
 from undertow.foundation import InputError
 
 

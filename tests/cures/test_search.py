@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from undertow.cures import Cure, Training, all_cures, cure
-from undertow.cures.seeding import seed_everything
+from undertow.cures.trials.seeding import seed_everything
 from undertow.foundation import BatchError, InputError, Reference, UnknownNameError, language
 from undertow.foundation.messages import catalogue
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from undertow.cures import Trial, chosen
-from undertow.cures.verdict import STUDENT_T, Verdict, Verdicts, interval, judge, ranked
+from undertow.cures.trials.verdict import STUDENT_T, Verdict, Verdicts, interval, judge, ranked
 from undertow.diagnosis import Finding
 from undertow.foundation import UnknownNameError, language
 

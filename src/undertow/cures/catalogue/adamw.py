@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from undertow.cures.cure import CURES
-from undertow.cures.exchange import Exchange
+from undertow.cures.surgery.exchange import Exchange
 from undertow.foundation import Reference
 
 

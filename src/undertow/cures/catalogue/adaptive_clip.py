@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from undertow.cures.clipping import adaptive_clip_, clip_refused
 from undertow.cures.cure import CURES, Cure
+from undertow.cures.surgery.clipping import adaptive_clip_, clip_refused
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 
@@ -41,7 +41,7 @@ class AdaptiveClip(Cure):
 
     def patch(self, training: Training) -> str:
         return (
-            "from undertow.cures.clipping import adaptive_clip_\n\n"
+            "from undertow.cures.surgery.clipping import adaptive_clip_\n\n"
             f"# {say('cures.patch.clip')}\n"
             f"adaptive_clip_(model.parameters(), factor={self.factor!r})\n"
         )

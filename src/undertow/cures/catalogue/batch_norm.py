@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import CURES
-from undertow.cures.normalise import Normalise
+from undertow.cures.surgery.normalise import Normalise
 from undertow.foundation import Reference
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from undertow.cures.clipping import clip_refused
 from undertow.cures.cure import CURES, Cure
+from undertow.cures.surgery.clipping import clip_refused
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 

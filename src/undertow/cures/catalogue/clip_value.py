@@ -7,8 +7,8 @@ from functools import partial
 
 from torch import nn
 
-from undertow.cures.clipping import clip_refused
 from undertow.cures.cure import CURES, Cure
+from undertow.cures.surgery.clipping import clip_refused
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 

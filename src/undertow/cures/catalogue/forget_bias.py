@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.recurrence import recurrent
+from undertow.cures.surgery.recurrence import recurrent
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 

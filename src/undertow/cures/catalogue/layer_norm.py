@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from undertow.cures.cure import CURES
-from undertow.cures.normalise import Normalise
+from undertow.cures.surgery.normalise import Normalise
 from undertow.foundation import Reference
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from undertow.activations import Pointwise
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.survey import survey
+from undertow.cures.surgery.survey import survey
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery import redraw, redraw_line
-from undertow.cures.survey import survey
+from undertow.cures.surgery.survey import survey
+from undertow.cures.surgery.swap import redraw, redraw_line
 from undertow.cures.training import Training
 from undertow.foundation import Reference
 

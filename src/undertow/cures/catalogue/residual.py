@@ -8,7 +8,7 @@ from pprint import pformat
 
 from undertow.cures import skips
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.residual import blocks
+from undertow.cures.surgery.residual import blocks
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from undertow.cures.cure import CURES
-from undertow.cures.surgery import Swap
+from undertow.cures.surgery.swap import Swap
 from undertow.foundation import Reference
 
 

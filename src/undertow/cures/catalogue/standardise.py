@@ -8,7 +8,7 @@ from itertools import islice
 from torch import Tensor
 
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.standard import standardise_
+from undertow.cures.surgery.standard import standardise_
 from undertow.cures.training import Training, batches_afresh, first_batch
 from undertow.foundation import Reference, say
 
@@ -46,7 +46,7 @@ class Standardise(Cure):
 
     def patch(self, training: Training) -> str:
         return (
-            "from undertow.cures.standard import standardise_\n\n"
+            "from undertow.cures.surgery.standard import standardise_\n\n"
             f"# {say('cures.patch.standardise')}\n"
             f"standardise_(model, list(batches)[:{MOST}])\n"
         )

@@ -11,7 +11,7 @@ from torch import nn
 from undertow.activations import Activation, recognise
 from undertow.activations.recognition import substitute
 from undertow.cures.cure import Cure
-from undertow.cures.survey import Survey, survey
+from undertow.cures.surgery.survey import Survey, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
 from undertow.theory import match_

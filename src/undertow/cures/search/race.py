@@ -10,9 +10,9 @@ from typing import Any
 
 from undertow.cures.copying import copied
 from undertow.cures.cure import Cure, failure
-from undertow.cures.seeding import random_state, seed_everything, set_random_state
 from undertow.cures.training import Training, in_order, split
-from undertow.cures.trial import judge_metric, loop
+from undertow.cures.trials.seeding import random_state, seed_everything, set_random_state
+from undertow.cures.trials.trial import judge_metric, loop
 from undertow.foundation import InputError
 
 KEPT = 3

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from undertow.cures.cure import Cure
-from undertow.cures.survey import Call, survey
+from undertow.cures.surgery.survey import Call, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from undertow.activations import recognise
-from undertow.cures.normalise import NORMS
+from undertow.cures.surgery.normalise import NORMS
 from undertow.theory.matching import Weighted
 
 PASSIVE = (*NORMS, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity)

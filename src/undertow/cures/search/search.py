@@ -8,14 +8,14 @@ from time import perf_counter
 from typing import Any
 
 from undertow.cures.cure import Cure, NotApplicableError, chosen, failure
-from undertow.cures.prescription import plans
-from undertow.cures.progress import Advance, progress_bar
-from undertow.cures.race import Lane, affordable, checked_budget, cost, race, rungs
-from undertow.cures.seeding import random_state_kept, seed_everything
-from undertow.cures.together import Together
+from undertow.cures.search.prescription import plans
+from undertow.cures.search.race import Lane, affordable, checked_budget, cost, race, rungs
+from undertow.cures.search.together import Together
 from undertow.cures.training import Training, check, split
-from undertow.cures.trial import Trial, run
-from undertow.cures.verdict import Verdict, Verdicts, judge, not_applicable, ranked
+from undertow.cures.trials.progress import Advance, progress_bar
+from undertow.cures.trials.seeding import random_state_kept, seed_everything
+from undertow.cures.trials.trial import Trial, run
+from undertow.cures.trials.verdict import Verdict, Verdicts, judge, not_applicable, ranked
 from undertow.foundation import InputError, UndertowError
 
 LANES = 3

@@ -14,8 +14,8 @@ from torch import nn
 
 from undertow.cures.copying import copied
 from undertow.cures.cure import Cure, NotApplicableError, failure
-from undertow.cures.seeding import seed_everything
 from undertow.cures.training import Training, in_order, split
+from undertow.cures.trials.seeding import seed_everything
 from undertow.diagnosis import Finding, Run, watch
 from undertow.foundation import InputError, NothingObservedError, say
 from undertow.probe import objective

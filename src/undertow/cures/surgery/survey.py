@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import Activation, Identity, Pointwise, recognise, recognise_call
-from undertow.cures.seeding import random_state_kept
 from undertow.cures.training import Training, first_batch
+from undertow.cures.trials.seeding import random_state_kept
 from undertow.foundation import say
 from undertow.probe import objective
 

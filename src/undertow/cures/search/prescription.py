@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from undertow.cures.cure import Cure, NotApplicableError, all_cures, chosen
-from undertow.cures.together import Together
+from undertow.cures.search.together import Together
 from undertow.cures.training import Training, first_batch
 from undertow.diagnosis import Finding
 from undertow.foundation import UndertowError

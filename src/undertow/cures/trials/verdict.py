@@ -9,8 +9,8 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from undertow.cures.cure import Cure
-from undertow.cures.race import Lane
-from undertow.cures.trial import Trial
+from undertow.cures.search.race import Lane
+from undertow.cures.trials.trial import Trial
 from undertow.foundation import Registry, say
 
 Outcome = Literal["cured", "helped", "no effect", "harmed", "not applicable"]

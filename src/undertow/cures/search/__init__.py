@@ -1,0 +1,1 @@
+"""Which cures are worth a trial, and the race that finds the best of them."""

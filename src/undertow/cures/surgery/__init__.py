@@ -1,0 +1,1 @@
+"""Edits of a model or an optimizer that several cures share."""

@@ -1,0 +1,1 @@
+"""One run of a training, and what several of them prove."""
