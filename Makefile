@@ -8,7 +8,7 @@ LOG := .venv/install.log
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 FAILED = tail -n 30 $(LOG); echo "the set-up failed; the whole log is $(LOG)"; exit 1
 
-.PHONY: help setup demo test test-all check format bench accuracy forecast-accuracy overhead matrix capabilities scale score docs figures clean
+.PHONY: help setup demo test test-all check format bench accuracy forecast-accuracy overhead matrix capabilities scale score score-cures docs figures clean
 
 help:
 	@echo "make demo       see a real network fail, and its proven cure  (ARGS='--lang ko' in Korean)"
@@ -20,6 +20,7 @@ help:
 	@echo "make scale      what many ranks tell each other and how long it takes, into docs/scale.md"
 	@echo "make capabilities   what every activation can do under torch's transforms, into docs/capabilities.md"
 	@echo "make score      faults found and false alarms, ours and others', into docs/score.md"
+	@echo "make score-cures   what the search for cures finds, beside the best known and chance, into docs/cures-score.md"
 	@echo "make figures    all figures, in figures/  make bench      benchmarks"
 	@echo "make accuracy   the largest error of every function beside torch's, into docs/accuracy.md"
 	@echo "make forecast-accuracy   networks against what ut.forecast says of them, into docs/forecast-accuracy.md"
@@ -95,6 +96,9 @@ scale: $(DEV)
 score: $(DEV)
 	@case "$(ARGS)" in *--peers*) $(PIP_INSTALL) -q -e '.[peers]';; esac
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.score $(ARGS)
+
+score-cures: $(DEV)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.cures $(ARGS)
 
 capabilities: $(DEV)
 	@$(BIN)/python tools/capabilities.py
