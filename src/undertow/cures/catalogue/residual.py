@@ -6,8 +6,8 @@ import inspect
 from dataclasses import dataclass
 from pprint import pformat
 
-from undertow.cures import skips
 from undertow.cures.cure import CURES, Cure
+from undertow.cures.surgery import skips
 from undertow.cures.surgery.residual import blocks
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
