@@ -7,6 +7,7 @@ from undertow.foundation.errors import ModelError as ModelError
 from undertow.foundation.errors import NothingObservedError as NothingObservedError
 from undertow.foundation.errors import OutputError as OutputError
 from undertow.foundation.errors import StoppedError as StoppedError
+from undertow.foundation.errors import TrainingError as TrainingError
 from undertow.foundation.errors import UndertowError as UndertowError
 from undertow.foundation.errors import UnknownNameError as UnknownNameError
 from undertow.foundation.finding import Evidence as Evidence

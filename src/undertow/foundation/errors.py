@@ -7,7 +7,8 @@
     ├── InputError            a value of the wrong kind or shape (also a ValueError)
     │   ├── ModelError        a model that cannot be observed: no parameters, all frozen
     │   ├── BatchError        a batch that the model refuses
-    │   └── LossError         a loss that is no scalar tensor with a gradient
+    │   ├── LossError         a loss that is no scalar tensor with a gradient
+    │   └── TrainingError     a training whose own first step or metric fails
     ├── NothingObservedError  no forward or backward pass was seen
     ├── OutputError           a file that cannot be written
     └── StoppedError          a run that was ended for a fault, as `stop_on` asks
@@ -41,6 +42,10 @@ class BatchError(InputError):
 
 
 class LossError(InputError):
+    pass
+
+
+class TrainingError(InputError):
     pass
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from undertow.cures.cure import Cure
 from undertow.cures.search.race import Lane
 from undertow.cures.trials.trial import Trial
+from undertow.diagnosis import Finding
 from undertow.foundation import Registry, say
 
 Outcome = Literal["cured", "helped", "no effect", "harmed", "not applicable"]
@@ -78,6 +79,12 @@ class Verdict:
     remaining: tuple[str, ...] = ()
     """Kinds of findings above a note that are still there after the cure, on any seed."""
     seconds: float = field(default=0.0, compare=False)
+    change: Cure | None = field(default=None, compare=False)
+    """The cure itself."""
+    cost: float = field(default=math.nan, compare=False)
+    """Of its trials, in plain trainings."""
+    metrics: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """Per seed: (step, metric), from step 0 on."""
 
     @property
     def says(self) -> str:
@@ -106,6 +113,16 @@ class Verdicts:
     """Whether the search was stopped before every cure was tried."""
     raced: tuple[Lane, ...] = ()
     """The changes that were tried on one seed, the best first; most stopped early."""
+    findings: tuple[Finding, ...] = ()
+    """Of the control, above a note, worst first; each kind and place once."""
+    untried: tuple[tuple[str, str], ...] = ()
+    """Changes that are meant for these findings and were not tried, each with the reason."""
+    untrained: tuple[float, ...] = ()
+    """The control's metric per seed before any step."""
+    control_metrics: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """The control's `Verdict.metrics`."""
+    cost: float = field(default=math.nan, compare=False)
+    """Of the whole search, in plain trainings."""
 
     @property
     def best(self) -> Verdict | None:
