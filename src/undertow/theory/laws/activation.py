@@ -64,7 +64,7 @@ class Activate(Law):
         m = self.moments(x)
         slope = _shaped(m.E_df2, x.square) * delta.tilt
         fourth, second = float(_shaped(m.E_df4, x.square).mean()), float(slope.mean())
-        uneven = fourth / second**2 if second > 0 else 1.0
+        uneven = fourth / second / second if second > 0 else 1.0  # second² may leave the floats
         units = x.layout.count("F") * math.prod(x.layout.positions)
         passed = delta.scaled(slope, spread=3 * (uneven - 1) / units)
         passed = replace(passed, lean=partial(self._lean, delta, x), passed=Passed(self.activation, delta))
