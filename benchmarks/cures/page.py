@@ -82,7 +82,7 @@ def random_choice(runs: Sequence[Tried]) -> list[str]:
     differences = [r.metric - fmean(r.random) for r in runs]
     if not any(differences):
         return []
-    p = float(wilcoxon(differences, alternative="greater").pvalue)
+    _, p = wilcoxon(differences, alternative="greater")
     as_good = fmean(near(Tried(**{**vars(r), "metric": m, "cure": c})) for r in runs for m, c in pairs(r))
     return [
         f"| random choice: as good as the best known | {as_good:.0%} |".replace("%", " %"),

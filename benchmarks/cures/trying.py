@@ -15,7 +15,7 @@ import torch
 from benchmarks.cures.sick import FRESH, Sick, sick
 
 import undertow as ut
-from undertow.cures import Cure, Trial, Verdicts, all_cures, run
+from undertow.cures import Cure, NotApplicableError, Trial, Verdicts, all_cures, run
 from undertow.cures.search.together import Together
 from undertow.cures.trials.verdict import judge
 
@@ -151,7 +151,7 @@ def _random(case: Sick, seeds: tuple[int, ...], verdicts: Verdicts, repeat: int)
             if change.applies(training) or len({p.name for p in parts}) < len(parts):
                 continue
             metric = _trial_metric(run(case.make(seed), steps, seed=seed, cure=change, diagnose=False))
-        except ut.cures.NotApplicableError:
+        except NotApplicableError:
             continue
         left -= 1
         if metric > best:
