@@ -17,7 +17,7 @@ from undertow.diagnosis import Diagnosis, examine, watch
 from undertow.foundation import current_language, language, say
 from undertow.foundation.outputs import writable
 from undertow.record import Ledger
-from undertow.report import compose, print_document
+from undertow.report import compose, print_document, verdict_table
 from undertow.report import document as tree
 from undertow.report.figures import backprop, curves, depth_profile, trials
 from undertow.report.write import report
@@ -62,7 +62,7 @@ def _vanishing(console: Console) -> list[tree.Block]:
     ]
     _show(console, fails)
     verdicts = _trials(console, sigmoid_network, CURES)
-    cured = [tree.Heading(say("demo.cures")), compose.verdict_table(verdicts), *_best(verdicts)]
+    cured = [tree.Heading(say("demo.cures")), verdict_table(verdicts), *_best(verdicts)]
     _show(console, cured)
     return [
         *fails,
@@ -85,7 +85,7 @@ def _exploding(console: Console) -> list[tree.Block]:
     verdicts = _trials(console, exploding_network, TWIN_CURES)
     cured = [
         tree.Heading(say("demo.cures_twin")),
-        compose.verdict_table(verdicts),
+        verdict_table(verdicts),
         *_best(verdicts),
         tree.Callout(say("demo.relu_lesson"), "neutral"),
     ]

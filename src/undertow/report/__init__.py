@@ -11,7 +11,8 @@ from typing import Any
 from undertow.report.compose import diagnosis_document as diagnosis_document
 from undertow.report.compose import finding_card as finding_card
 from undertow.report.compose import ledger_table as ledger_table
-from undertow.report.compose import verdict_table as verdict_table
+from undertow.report.cures import verdict_table as verdict_table
+from undertow.report.cures import verdicts_document as verdicts_document
 from undertow.report.document import Document as Document
 from undertow.report.ending import ending as ending
 from undertow.report.terminal import print_document as print_document

@@ -1,4 +1,4 @@
-"""From ledgers, findings and verdicts to the blocks of a document."""
+"""From ledgers and findings to the blocks of a document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from undertow.cures import Verdict, Verdicts
 from undertow.diagnosis import Diagnosis, Evidence, Finding
 from undertow.foundation import EFFECTS, Effect, current_language, knows, say
 from undertow.foundation.numbers import share, written
@@ -20,7 +19,6 @@ _MOST_ROWS = 40
 _KEPT_AT_END = 12
 _DIGITS = 2
 _MOST_NAMES = 3
-_TONES: dict[str, tree.Tone] = {"cured": "good", "helped": "good", "harmed": "bad"}
 
 
 def layers(ledger: Ledger) -> list[tuple[Entry, ...]]:
@@ -126,45 +124,6 @@ def _evidence(evidence: Evidence) -> EvidenceRow:
     key = f"origin.{evidence.origin}"
     origin = (say(key) if knows(key) else evidence.origin) if evidence.origin else ""
     return EvidenceRow(evidence.text, evidence.value, expected, origin, evidence.within)
-
-
-def verdict_table(verdicts: Verdicts) -> Table:
-    """One row a cure: outcome, metric before and after, the interval of the difference."""
-    columns = (
-        Column(say("report.verdict.cure")),
-        Column(say("report.verdict.outcome")),
-        Column(say("report.verdict.before"), "right"),
-        Column(say("report.verdict.after"), "right"),
-        Column(say("report.verdict.interval"), "right"),
-        Column(say("report.verdict.remarks")),
-    )
-    caption = say("report.verdict.caption", seeds=len(verdicts.seeds), steps=verdicts.steps, metric=_metric(verdicts))
-    return Table(columns, tuple(_verdict_row(v) for v in verdicts), caption, say("report.verdict.reading"))
-
-
-def _metric(verdicts: Verdicts) -> str:
-    key = f"report.metric.{verdicts.metric.replace(' ', '_').replace('-', '_')}"
-    return say(key) if knows(key) else verdicts.metric
-
-
-def _verdict_row(verdict: Verdict) -> Row:
-    low, high = verdict.interval
-    interval = f"{written(low)} … {written(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
-    remaining = say("report.verdict.remaining", kinds=", ".join(verdict.remaining)) if verdict.remaining else ""
-    return Row(
-        (
-            Text(verdict.cure, code=True),
-            tree.Badge(verdict.says, _TONES.get(verdict.outcome, "neutral")),
-            _metric_cell(verdict.before),
-            _metric_cell(verdict.after),
-            Text(interval),
-            Text("; ".join(filter(None, (verdict.reason, remaining)))),
-        )
-    )
-
-
-def _metric_cell(value: float) -> Cell:
-    return Text("–") if math.isnan(value) else Number(value)
 
 
 def diagnosis_document(diagnosis: Diagnosis, title: str = "", figures: bool = True) -> Document:
