@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from typing import Any, ClassVar
 
 from undertow.cures.copying import copied, reconcile
+from undertow.cures.surgery.source import Edit, apply_edits_
 from undertow.cures.training import Training
 from undertow.foundation import InputError, Kind, ModelError, Reference, Registry, UndertowError, say
 
@@ -69,7 +70,11 @@ class Cure(ABC):
 
     @abstractmethod
     def change(self, training: Training) -> None:
-        """Make the change in place; `apply` calls it on a copy."""
+        """Make the change in place; `apply` calls it on a copy, after the source is edited."""
+
+    def edits(self, training: Training) -> tuple[Edit, ...]:
+        """What the cure writes differently in the user's source; a trial runs exactly that."""
+        return ()
 
     @abstractmethod
     def patch(self, training: Training) -> str:
@@ -88,6 +93,7 @@ class Cure(ABC):
         copy = copied(training)
         before = list(copy.model.parameters())
         try:
+            apply_edits_(copy, self.edits(training))
             self.change(copy)
         except ModelError as error:  # the initialisation, for one, cannot set weights that are computed
             raise NotApplicableError(self, error.got) from error

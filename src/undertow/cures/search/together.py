@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import Cure
+from undertow.cures.surgery.source import Edit
 from undertow.cures.training import Training
 from undertow.foundation import Reference
 
@@ -34,6 +35,9 @@ class Together(Cure):
 
     def applies(self, training: Training) -> str | None:
         return next((reason for part in self.parts if (reason := part.applies(training))), None)
+
+    def edits(self, training: Training) -> tuple[Edit, ...]:
+        return tuple(edit for part in self.parts for edit in part.edits(training))
 
     def change(self, training: Training) -> None:
         for part in self.parts:

@@ -14,7 +14,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Reading, Recording, Unreached
 
-CURES: dict[Cause, tuple[str, ...]] = {"graph": (), "none": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"graph": ("reconnect", "smooth_step", "straight_through"), "none": ()}
 
 
 @rule

@@ -18,7 +18,7 @@ CURES: dict[Cause, tuple[str, ...]] = {
     "input_scale": ("standardise",),
     "activation": ("relu", "batch_norm"),
     "weights": ("matched_init", "batch_norm"),
-    "graph": (),
+    "graph": ("safe_where", "bounded_operand"),
     "loss": (),
     "learning_rate": ("learning_rate", "clip_norm", "adam"),
     "none": (),

@@ -14,7 +14,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Recording, Snapshot
 
-CURES: dict[Cause, tuple[str, ...]] = {"graph": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"graph": ("smooth_step", "straight_through")}
 STEPS = {"sign", "sgn", "round", "floor", "ceil", "trunc", "fix", "floor_divide", "floordiv", "bernoulli"}
 
 

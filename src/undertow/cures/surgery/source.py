@@ -1,0 +1,188 @@
+"""Edits of the user's source, and their effect on a copy: a trial runs the very text that the patch writes."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any
+
+from torch import nn
+
+from undertow.cures.surgery.reach import Reach, like, methods
+from undertow.cures.training import Training
+from undertow.foundation import ModelError, say
+
+
+@dataclass(frozen=True, order=True)
+class Edit:
+    """One expression or statement of a file, and what to write instead.
+
+    Lines count from 1, columns from 0, in characters; `old` is exactly what stands between them.
+    """
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    old: str
+    new: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
+
+    def within(self, code: CodeType) -> bool:
+        """Whether a function's lines hold it, its decorators included."""
+        lines = [line for *_, line in code.co_lines() if line is not None]
+        return code.co_filename == self.file and code.co_firstlineno <= self.line <= max(lines, default=0)
+
+
+def edits_patch(edits: Iterable[Edit]) -> str:
+    """The edits as comments, for a reader who makes them by hand."""
+    lines: list[str] = []
+    for edit in sorted(set(edits)):
+        lines.append(f"# {say('cures.patch.edit', place=edit.place)}")
+        lines += [f"#     {line}" for line in edit.old.split("\n")]
+        lines.append(f"# {say('cures.patch.edit_new')}")
+        lines += [f"#     {line}" for line in edit.new.split("\n")]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def source_text(file: str) -> str:
+    """The text of a source file, as the traceback of an error would show it; empty where there is none."""
+    return "".join(linecache.getlines(file))
+
+
+def spliced(text: str, edits: Iterable[Edit]) -> str:
+    """The text with each edit in its place, all else as it was.
+
+    Raises
+    ------
+    ModelError
+        Something else stands where an edit belongs, or two edits overlap.
+    """
+    starts = [0]
+    for line in text.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    after = len(text)
+    for edit in sorted(set(edits), reverse=True):
+        begin, end = starts[edit.line - 1] + edit.column, starts[edit.end_line - 1] + edit.end_column
+        if text[begin:end] != edit.old or end > after:
+            raise _changed(edit.place)
+        text, after = text[:begin] + edit.new + text[end:], begin
+    return text
+
+
+def apply_edits_(training: Training, edits: Sequence[Edit]) -> None:
+    """The training's model and loss run the edited source from now on; nothing is written to any file.
+
+    A module gets a class of its own, derived from the user's, whose edited methods, and those that call an edited
+    helper, are compiled from the new text: it is an instance of the user's class as before, is copied and pickled.
+
+    Raises
+    ------
+    ModelError
+        The source isn't there or isn't what runs, or the code can't be reached from the model's classes and the loss.
+    """
+    edits, reached = tuple(edits), set[Edit]()
+    if not edits:
+        return
+    for module in training.model.modules():
+        changed, found = _edited(type(module), edits)
+        module.__class__ = changed
+        reached |= found
+    reach = _reach(edits)
+    if isinstance(training.loss, FunctionType):
+        training.loss = reach.changed(training.loss)
+        reached |= reach.reached
+    elif isinstance(training.loss, nn.Module):
+        changed, found = _edited(type(training.loss), edits)
+        training.loss.__class__ = changed
+        reached |= found
+    if missed := sorted(set(edits) - reached):
+        raise ModelError(
+            f"{missed[0].place}, which no method of the model's modules and no function that they call by name holds",
+            "code in a method of a module, in the loss or in a function of the same file",
+            f"write {missed[0].new} in place of {missed[0].old} by hand",
+        )
+
+
+@lru_cache(maxsize=64)
+def _edited(kind: type[nn.Module], edits: tuple[Edit, ...]) -> tuple[type[nn.Module], frozenset[Edit]]:
+    """The class with its methods edited, the class itself where none is concerned; and the edits that it holds."""
+    reach = _reach(edits)
+    before = methods(kind)
+    after = {name: reach.changed(function) for name, function in before.items()}
+    members: dict[str, Any] = {name: function for name, function in after.items() if function is not before[name]}
+    if not members:
+        return kind, frozenset()
+
+    def reduced(self: nn.Module, protocol: Any) -> Any:
+        made, (_, *given), *state = super(new, self).__reduce_ex__(protocol)
+        return _made_again, (made, kind, edits, *given), *state
+
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__reduce_ex__": reduced}
+    new: type[nn.Module] = type(kind.__name__, (kind,), members | named)
+    return new, frozenset(reach.reached)
+
+
+def _made_again(made: Any, kind: type[nn.Module], edits: tuple[Edit, ...], *given: Any) -> Any:
+    return made(_edited(kind, edits)[0], *given)
+
+
+def _reach(edits: tuple[Edit, ...]) -> Reach[Edit]:
+    def rewrite(function: FunctionType) -> tuple[FunctionType, list[Edit]]:
+        inside = [edit for edit in edits if edit.within(function.__code__)]
+        return (_rewritten(function, inside) if inside else function), inside
+
+    return Reach(rewrite)
+
+
+def _rewritten(function: FunctionType, edits: Sequence[Edit]) -> FunctionType:
+    """The function as the edited text defines it, with the same globals, defaults and enclosing variables."""
+    code = function.__code__
+    text = source_text(code.co_filename)
+    way = _way(_compiled(text, code.co_filename), code)
+    if way is None:
+        raise _changed(f"{code.co_filename}:{code.co_firstlineno}")
+    new = _compiled(spliced(text, edits), code.co_filename)
+    for index in way:
+        new = list(_inner(new))[index]
+    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+    if not set(new.co_freevars) <= set(cells):
+        raise _changed(f"{code.co_filename}:{code.co_firstlineno}")
+    return like(function, new, tuple(cells[name] for name in new.co_freevars))
+
+
+@lru_cache(maxsize=32)
+def _compiled(text: str, file: str) -> CodeType:
+    try:
+        return compile(text, file, "exec", dont_inherit=True)
+    except SyntaxError as error:  # a notebook's cell with magics, a file that was changed meanwhile
+        raise _changed(f"{file}:{error.lineno}") from error
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
+
+
+def _way(code: CodeType, wanted: CodeType) -> tuple[int, ...] | None:
+    """From a file's code to one of its functions, by the position among the functions of each level."""
+    for index, inner in enumerate(_inner(code)):
+        if inner == wanted:  # by its instructions, names, constants and lines
+            return (index,)
+        if (rest := _way(inner, wanted)) is not None:
+            return (index, *rest)
+    return None
+
+
+def _changed(place: str) -> ModelError:
+    return ModelError(
+        f"source at {place} that isn't the code that runs",
+        "a file that was not changed since it was imported",
+        "start the program anew",
+    )
