@@ -19,7 +19,12 @@ CURES = [pytest.param(cure, id=cure.label) for cure in all_cures()]
 SWAPS = {cure.name: type(cure.layer()) for cure in all_cures() if isinstance(cure, Swap)}
 SHAPES = {cnn: (2, 6, 6), rnn: (5, 6), lstm: (5, 6)}
 NETS = [mlp, nested, Named, cnn, rnn, lstm]
-DRAWING = {*SWAPS, "matched_init", "orthogonal_init", "orthogonal_recurrence", "gated_recurrence"}
+DRAWING = {*SWAPS, "matched_init", "orthogonal_init", "orthogonal_recurrence", "gated_recurrence", "wider", "frelu"}
+EVERYWHERE = {"adam", "adamw", "rmsprop", "momentum", "weight_decay", "learning_rate"}
+EVERYWHERE |= {"clip_norm", "clip_value", "adaptive_clip", "z_clip", "standardise"}
+CHAIN = {*SWAPS, "matched_init", "orthogonal_init", "batch_norm", "layer_norm", "rms_norm"}
+CHAIN |= {"zero_bias", "wider", "revive"}
+RECURRENT = {"orthogonal_recurrence", "gated_recurrence", "forget_bias"}
 
 
 def one(name: str) -> Cure:
@@ -76,26 +81,32 @@ def test_the_patch_does_what_apply_does(cure: Cure, make):
     exec(compile(cure.patch(by_hand), "patch", "exec"), space)
     assert kinds(cured.model) == kinds(by_hand.model)
     x = given.batches[0][0]  # pyright: ignore[reportIndexIssue]
+    by_hand.clip, by_hand.scheduler = space.get("clip"), space.get("scheduler")
     clip(cured)
+    clip(by_hand)
     if cured.clip:
         pairs = zip(cured.model.parameters(), by_hand.model.parameters(), strict=True)
         assert all(torch.equal(a.grad, b.grad) for a, b in pairs)
     assert torch.equal(cured.model(x), by_hand.model(x))
-    if isinstance(cure, Exchange) or cure.name in ("learning_rate", "momentum"):
+    if isinstance(cure, Exchange) or cure.name in ("learning_rate", "momentum", "weight_decay", "warm_up"):
         assert repr(space["optimizer"]) == repr(cured.optimizer)
+    assert repr(type(by_hand.scheduler)) == repr(type(cured.scheduler))
 
 
 @pytest.mark.parametrize(
-    ("make", "others"),
-    [(mlp, set()), (Named, {"tanh", "residual"}), (rnn, {"forget_bias"}), (lstm, {"gated_recurrence"})],
+    ("make", "given"),
+    [
+        (mlp, {*CHAIN, "residual"}),
+        (Named, CHAIN - {"tanh"}),
+        (rnn, RECURRENT - {"forget_bias"}),
+        (lstm, RECURRENT - {"gated_recurrence"}),
+    ],
 )
-def test_a_network_is_refused_only_what_is_not_for_it(make, others):
-    refused = {cure.name for cure in all_cures() if cure.applies(fresh(make))}
-    recurrent = {"orthogonal_recurrence", "gated_recurrence", "forget_bias"}
-    if make in (rnn, lstm):
-        assert refused & recurrent == others
-    else:
-        assert refused <= {"linear_output"} | recurrent | others
+def test_a_network_is_given_what_is_for_it(make, given):
+    refused = {cure.name: reason for cure in all_cures() if (reason := cure.applies(fresh(make)))}
+    assert not {*given, *EVERYWHERE} & set(refused)
+    assert (CHAIN | RECURRENT) - given - {"tanh", "zero_bias"} <= set(refused)
+    assert all(reason.strip() for reason in refused.values())
 
 
 @pytest.mark.parametrize("name", SWAPS)

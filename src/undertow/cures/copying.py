@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from undertow.cures.schedule import hand_over
 from undertow.cures.training import Training
 from undertow.foundation import InputError, ModelError
 
@@ -29,14 +30,16 @@ def copied(training: Training) -> Training:
     _refuse_captured_model(training)
     try:
         # One call, so that the optimizer, and a loss that is a method of the model, refer to the copied parameters.
-        model, optimizer, loss, metric = deepcopy((training.model, training.optimizer, training.loss, training.metric))
+        parts = training.model, training.optimizer, training.loss, training.metric, training.clip, training.scheduler
+        model, optimizer, loss, metric, clip, scheduler = deepcopy(parts)
     except (RuntimeError, TypeError) as error:
         raise ModelError(
             f"a {type(training.model).__name__} that cannot be copied ({error})",
             "one that copy.deepcopy(model) copies",
             "keep no computed tensor as an attribute of the model",
         ) from error
-    return replace(training, model=model, optimizer=optimizer, loss=loss, metric=metric)
+    hand_over(scheduler, optimizer)
+    return replace(training, model=model, optimizer=optimizer, loss=loss, metric=metric, clip=clip, scheduler=scheduler)
 
 
 def _refuse_captured_model(training: Training) -> None:

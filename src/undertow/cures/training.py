@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -38,6 +38,9 @@ class Training:
     clip:
         Clip the gradient's total norm to this before each step; or a function of the list of parameters that changes
         their gradients in place, as `functools.partial(nn.utils.clip_grad_value_, clip_value=1.0)`.
+    scheduler:
+        What changes the learning rate: its `step()` is called after each step of the optimizer, as that of torch's
+        schedulers over this optimizer.
     """
 
     model: nn.Module
@@ -47,6 +50,7 @@ class Training:
     metric: Callable[[nn.Module], float] | None = None
     held_out: Sequence[Any] | None = None
     clip: float | Callable[[list[nn.Parameter]], Any] | None = None
+    scheduler: Any = None
 
 
 def check(training: Any) -> Training:
@@ -55,7 +59,7 @@ def check(training: Any) -> Training:
     Raises
     ------
     InputError
-        It is no Training, or its model, optimizer, loss or metric is of the wrong kind.
+        It is no Training, or its model, optimizer, loss, metric, clip or scheduler is of the wrong kind.
     """
     if not isinstance(training, Training):
         raise InputError(
@@ -78,7 +82,26 @@ def check(training: Any) -> Training:
         )
     if not (training.clip is None or callable(training.clip) or training.clip > 0):
         raise InputError(f"Training.clip={training.clip!r}", "a positive total norm, a function, or None", "clip=1.0")
+    if training.scheduler is not None:
+        _check_scheduler(training.scheduler, training.optimizer)
     return training
+
+
+def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer) -> None:
+    name = type(scheduler).__name__
+    example = "torch.optim.lr_scheduler.StepLR(optimizer, 100)"
+    if not callable(getattr(scheduler, "step", None)):
+        raise InputError(f"Training.scheduler of type {name}", "one with step()", example)
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise InputError(f"a {name}, whose step needs a metric", "a scheduler whose step() needs nothing", example)
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise InputError(f"a {name} over another optimizer", "one over Training.optimizer", example)
+
+
+def length(training: Training) -> int:
+    """The number of batches of the run."""
+    batches = training.batches() if callable(training.batches) else training.batches
+    return len(batches) if isinstance(batches, Sized) else sum(1 for _ in batches_afresh(training))
 
 
 def batches_afresh(training: Training) -> Iterator[Any]:

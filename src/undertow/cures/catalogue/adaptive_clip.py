@@ -41,7 +41,8 @@ class AdaptiveClip(Cure):
 
     def patch(self, training: Training) -> str:
         return (
+            "from functools import partial\n\n"
             "from undertow.cures.surgery.clipping import adaptive_clip_\n\n"
             f"# {say('cures.patch.clip')}\n"
-            f"adaptive_clip_(model.parameters(), factor={self.factor!r})\n"
+            f"clip = partial(adaptive_clip_, factor={self.factor!r})\n"
         )

@@ -37,8 +37,4 @@ class ClipNorm(Cure):
         training.clip = self.max_norm
 
     def patch(self, training: Training) -> str:
-        return (
-            "from torch import nn\n\n"
-            f"# {say('cures.patch.clip')}\n"
-            f"nn.utils.clip_grad_norm_(model.parameters(), {self.max_norm!r})\n"
-        )
+        return f"# {say('cures.patch.clip_norm')}\nclip = {self.max_norm!r}\n"

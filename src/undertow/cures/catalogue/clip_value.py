@@ -39,7 +39,8 @@ class ClipValue(Cure):
 
     def patch(self, training: Training) -> str:
         return (
+            "from functools import partial\n\n"
             "from torch import nn\n\n"
             f"# {say('cures.patch.clip')}\n"
-            f"nn.utils.clip_grad_value_(model.parameters(), {self.limit!r})\n"
+            f"clip = partial(nn.utils.clip_grad_value_, clip_value={self.limit!r})\n"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
+from undertow.cures.schedule import rescale
 from undertow.cures.training import Training
 from undertow.foundation import Reference, say
 
@@ -36,8 +37,8 @@ class LearningRate(Cure):
         return None if all("lr" in group for group in groups) else say("cures.refused.no_rate")
 
     def change(self, training: Training) -> None:
-        for group in training.optimizer.param_groups:
-            group["lr"] = group["lr"] * self.factor
+        factors = [self.factor] * len(training.optimizer.param_groups)
+        rescale(training.optimizer, training.scheduler, factors)
 
     def patch(self, training: Training) -> str:
         return f'for group in optimizer.param_groups:\n    group["lr"] *= {self.factor!r}\n'

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
 from undertow.cures.surgery.survey import survey
-from undertow.cures.surgery.swap import redraw, redraw_line
+from undertow.cures.surgery.swap import frozen_refused, redraw, redraw_line
 from undertow.cures.training import Training
 from undertow.foundation import Reference
 
@@ -38,7 +38,7 @@ class OrthogonalInit(Cure):
 
     def applies(self, training: Training) -> str | None:
         found = survey(training)
-        return None if found.calls else found.nothing_to_edit
+        return frozen_refused(training) if found.calls else found.nothing_to_edit
 
     def change(self, training: Training) -> None:
         redraw(training, "orthogonal")

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from undertow.cures.cure import Cure
+from undertow.cures.schedule import IN_GROUPS, base_rates, hand_over, parts, rescale
 from undertow.cures.training import Training
 from undertow.foundation import say
 
@@ -36,6 +37,8 @@ def exchange_refused(training: Training) -> str | None:
     name = type(training.optimizer).__name__
     if name in ADAPTIVE:
         return say("cures.refused.adaptive", optimizer=name)
+    if any(getattr(part, "cycle_momentum", False) for part in parts(training.scheduler)):
+        return say("cures.refused.cycles", scheduler=type(training.scheduler).__name__)
     return None
 
 
@@ -44,11 +47,18 @@ def exchange_optimizer(training: Training, kind: type[torch.optim.Optimizer], lr
 
     Momentum and the like are not carried over: they mean something else, or nothing, in the new one.
     """
+    scales = _relative_rates(training)
     groups = [
-        {"params": group["params"], "lr": lr * scale, "weight_decay": group.get("weight_decay", 0) or decay}
-        for group, scale in zip(training.optimizer.param_groups, _relative_rates(training), strict=True)
+        {
+            "params": group["params"],
+            "weight_decay": group.get("weight_decay", 0) or decay,
+            **({key: float(group[key]) for key in IN_GROUPS if key in group} if rate else {}),
+        }
+        for group, rate in zip(training.optimizer.param_groups, base_rates(training.optimizer), strict=True)
     ]
-    training.optimizer = kind(groups, lr=lr)  # pyright: ignore[reportCallIssue]
+    training.optimizer = new = kind(groups, lr=lr)  # pyright: ignore[reportCallIssue]
+    hand_over(training.scheduler, new)
+    rescale(new, training.scheduler, [lr * s / rate for s, rate in zip(scales, base_rates(new), strict=True)])
 
 
 def exchange_patch(training: Training, kind: str, lr: float, decay: float = 0) -> str:
@@ -67,5 +77,5 @@ def exchange_patch(training: Training, kind: str, lr: float, decay: float = 0) -
 
 
 def _relative_rates(training: Training) -> list[float]:
-    rates = [float(group.get("lr", 1.0)) for group in training.optimizer.param_groups]
+    rates = base_rates(training.optimizer)
     return [rate / rates[0] if rates[0] else 1.0 for rate in rates]

@@ -88,11 +88,16 @@ def insert_norms(training: Training, norm: type[nn.Module] | None) -> None:
         training.model.set_submodule(name, nn.Sequential(new, old))
 
 
+def placing(training: Training) -> str:
+    """The call that a printed line needs to put a new module where the model's weights are."""
+    like = next(training.model.parameters())
+    return "" if (like.device.type, like.dtype) == ("cpu", torch.float32) else ".to(next(model.parameters()))"
+
+
 def norm_patch(training: Training, norm: type[nn.Module] | None) -> str:
     """The lines that put the normalisations in."""
     plan, _ = planned_norms(training, norm)
-    like = next(training.model.parameters())
-    placed = ".to(next(model.parameters()))" if (like.device.type, like.dtype) != ("cpu", torch.float32) else ""
+    placed = placing(training)
     lines = ["from torch import nn", "", f"# {say('cures.patch.norm')}"]
     for kind, features in dict.fromkeys(plan.values()):
         names = [name for name, planned in plan.items() if planned == (kind, features)]

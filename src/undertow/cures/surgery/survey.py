@@ -28,6 +28,8 @@ class Call:
     same_shape: bool
     producer: type[nn.Module] | None
     """The type of the module whose output it was given; None where an operation came between."""
+    source: str
+    """The path of that module; empty where there is none."""
     at_output: bool
     """Whether nothing with parameters comes after it, so that the loss needs it as it is."""
 
@@ -72,9 +74,10 @@ class _Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.activations = {m: (name, a) for name, m in model.named_modules() if (a := recognise(m)) is not None}
-        self.seen: list[tuple[nn.Module, Tensor, Tensor, type[nn.Module] | None]] = []
-        # The tensor is kept beside the type: the id of a freed one would be given to another.
-        self.made_by: dict[int, tuple[Tensor, type[nn.Module]]] = {}
+        self.names = {m: name for name, m in model.named_modules()}
+        self.seen: list[tuple[nn.Module, Tensor, Tensor, nn.Module | None]] = []
+        # The tensor is kept beside the module: the id of a freed one would be given to another.
+        self.made_by: dict[int, tuple[Tensor, nn.Module]] = {}
         self.outputs: list[Any] = []
         self.before_last_layer = 0
         self.inside_activation = self.inside_model = 0
@@ -114,7 +117,7 @@ class _Recorder:
         if next(module.parameters(), None) is not None:
             self.before_last_layer = len(self.seen)
         if isinstance(output, Tensor):
-            self.made_by.setdefault(id(output), (output, type(module)))
+            self.made_by.setdefault(id(output), (output, module))
 
     def calls(self) -> tuple[Call, ...]:
         final = {t.untyped_storage().data_ptr() for t in self.outputs if isinstance(t, Tensor)}
@@ -123,7 +126,8 @@ class _Recorder:
                 *self.activations[module],
                 tuple(source.shape),
                 source.shape == output.shape,
-                producer,
+                type(producer) if producer else None,
+                self.names[producer] if producer else "",
                 output.untyped_storage().data_ptr() in final or (self.ordered and index >= self.before_last_layer),
             )
             for index, (module, source, output, producer) in enumerate(self.seen)

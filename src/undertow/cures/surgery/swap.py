@@ -11,13 +11,17 @@ from torch import nn
 from undertow.activations import Activation, recognise
 from undertow.activations.recognition import substitute
 from undertow.cures.cure import Cure
+from undertow.cures.surgery.normalise import placing
 from undertow.cures.surgery.survey import Survey, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
 from undertow.theory import match_
 from undertow.theory.initialise import Distribution
+from undertow.theory.matching import Weighted
 
 Layer = Callable[[], nn.Module]
+SHOWN = 3
+"""Layers named in a refusal."""
 
 
 class Swap(Cure):
@@ -52,7 +56,18 @@ def swap_refused(training: Training, layer: Layer) -> str | None:
     new = layer()
     if not replaceable(found, _known(new)):
         return say("cures.refused.already", layer=str(new))
-    return None
+    return frozen_refused(training)
+
+
+def frozen_refused(training: Training) -> str | None:
+    """Why no weights can be drawn anew: some are frozen, and so are meant to stay."""
+    layers = [name for name, m in training.model.named_modules() if isinstance(m, Weighted) and _frozen(m)]
+    more = f" … ({len(layers)})" if len(layers) > SHOWN else ""
+    return say("cures.refused.frozen", layers=", ".join(layers[:SHOWN]) + more) if layers else None
+
+
+def _frozen(layer: nn.Module) -> bool:
+    return isinstance(layer.weight, nn.Parameter) and not layer.weight.requires_grad
 
 
 def swap_activations(training: Training, layer: Layer) -> None:
@@ -61,8 +76,9 @@ def swap_activations(training: Training, layer: Layer) -> None:
     The gain must come along: weights drawn for a sigmoid explode under a ReLU, or die out.
     """
     model = training.model
+    like = next(model.parameters())
     names = replaceable(survey(training), _known(layer()))
-    substitute(model, {model.get_submodule(name): layer() for name in names})
+    substitute(model, {model.get_submodule(name): layer().to(like) for name in names})
     redraw(training)
 
 
@@ -90,7 +106,8 @@ def swap_patch(training: Training, layer: Layer) -> str:
     else:
         lines += [f"for name in {pformat([n for n, m in registered.items() if m in changed], compact=True)}:"]
     inner = "        " if "isinstance" in lines[-1] else "    "
-    return "\n".join([*lines, f"{inner}model.set_submodule(name, nn.{new})", redraw_line()]) + "\n"
+    placed = placing(training) if list(new.parameters()) else ""
+    return "\n".join([*lines, f"{inner}model.set_submodule(name, nn.{new}{placed})", redraw_line()]) + "\n"
 
 
 def redraw_line(distribution: Distribution = "normal") -> str:
