@@ -44,7 +44,7 @@ class Reconnect(Rewrite):
 def _mended(name: str, place: Place) -> Iterator[Edit]:
     if name in CUTS and place.operand is not None and place.node is not None:
         alone = isinstance(statement_of(place), ast.Expr)
-        yield place.edit(place.node, "pass" if alone else place.source(place.operand))
+        yield place.edit(place.node, "pass" if alone else place.passed())
         return
     for outer in place.around():
         if isinstance(outer, ast.With) and len(outer.items) == 1:

@@ -44,6 +44,11 @@ class Call:
     def tensors(self) -> list[Tensor]:
         return [t for t in tree_leaves((self.args, self.kwargs)) if isinstance(t, Tensor)]
 
+    def maker(self, argument: int) -> Call | None:
+        """The call that made this argument."""
+        given = self.args[argument] if len(self.args) > argument else None
+        return next((c for c in self.given if any(t is given for t in tree_leaves(c.output))), None)
+
 
 def calls(training: Training) -> list[Call]:
     """Of the first batch, on a copy; neither the model nor a random generator changes.

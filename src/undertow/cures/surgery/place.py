@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from types import FrameType, ModuleType
 
+from torch import Tensor
+
 from undertow.cures.surgery.reach import is_users
 from undertow.cures.surgery.source import Edit, source_text
 
@@ -48,6 +50,27 @@ class Place:
     @property
     def short(self) -> str:
         return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
+
+    def applied(self, function: str, *more: str) -> str:
+        """Another function of torch.nn.functional applied to the operand; empty where the file can't name it."""
+        operand, node = self.operand, self.node
+        if operand is None:
+            return ""
+        text = self.source(operand)
+        method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.value is operand
+        if method and not more and hasattr(Tensor, function):
+            return f"{bracketed(text, operand)}.{function}()"
+        name = self.torch(function)
+        return f"{name}({', '.join([text, *more])})" if name else ""
+
+    def passed(self) -> str:
+        """The operand alone, as an expression that may stand where the call stood."""
+        operand, outer = self.operand, next(self.around(), None)
+        if operand is None:
+            return ""
+        free = isinstance(outer, ast.Assign | ast.Return | ast.AnnAssign | ast.Call | ast.Expr)
+        free = free and not (isinstance(outer, ast.Call) and outer.func is self.node)
+        return self.source(operand) if free else bracketed(self.source(operand), operand)
 
     def source(self, node: ast.AST) -> str:
         """What stands there for a part of the expression."""

@@ -15,7 +15,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Entry, Recording, Snapshot, Term
 
-CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"loss": ("sigmoid_output", "logits")}
 NORMALISES = {"softmax", "log_softmax", "softmin", "layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"}
 
 

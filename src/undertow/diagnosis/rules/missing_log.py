@@ -15,7 +15,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Recording, Term
 
-CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"loss": ("logits",)}
 PROBABILITIES = ("softmax", "sigmoid")
 
 

@@ -14,7 +14,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Recording, Term
 
-CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"loss": ("logits",)}
 PROBABILITIES = ("softmax", "sigmoid")
 OF_TWO = math.log1p(math.exp(-1))
 """What is left of a binary cross entropy of σ(p) with p = 1 for the right class, −log σ(1)."""

@@ -15,7 +15,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Recording, Term
 
-CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"loss": ("class_axis",)}
 OF_SAMPLES = ("nll_loss", "binary_cross_entropy", "mse_loss")
 """Losses that compare each sample's output with its own target."""
 
