@@ -14,6 +14,7 @@ from undertow.probe.following.replay import Replay
 from undertow.probe.following.returning import Returning
 from undertow.probe.following.script import Script
 from undertow.probe.tracing.account import Account
+from undertow.probe.tracing.pieces import Pieces
 from undertow.probe.tracing.slopes import Slopes
 from undertow.probe.tracing.trace import Guard, Trace
 from undertow.probe.wiring.cuts import Cuts
@@ -52,6 +53,8 @@ class ForwardTap:
         self._open: tuple[Trace | Replay, Script | None, ExitStack] | None = None
         self._turned = False
         self._handles: list[Any] = []
+        self._pieces: Pieces | None = Pieces(model, self._piece, self._keep, guard)
+        """Until the model itself is called."""
 
     def arm(self) -> None:
         """Puts two hooks on the model; between measured steps it has none, and a compiled one is not compiled anew."""
@@ -60,11 +63,15 @@ class ForwardTap:
                 self.model.register_forward_pre_hook(_Hook(self._guard(self.enter))),
                 self.model.register_forward_hook(_Hook(self._after), always_call=True),
             ]
+        if self._pieces is not None:
+            self._pieces.arm()
 
     def begin_step(self) -> None:
         """The passes that come belong to another step of training than those before."""
         self._plans.begin_step()
         self._cuts.clear()
+        if self._pieces is not None:
+            self._pieces.drop()
 
     def disarm(self) -> None:
         """Takes them off; the model is as it was."""
@@ -72,8 +79,20 @@ class ForwardTap:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        if self._pieces is not None:
+            self._pieces.disarm()
+
+    def _piece(self) -> Trace | None:
+        """For a part that is called by itself."""
+        return Trace(self.model, self._slopes, self._guard) if self.wanted() else None
+
+    def _keep(self, account: Account) -> None:
+        self.accounts.append(account)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._pieces is not None:
+            self._pieces.disarm()
+            self._pieces = None
         if self._open is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.wanted():
             return
         stack = ExitStack()

@@ -131,6 +131,10 @@ class Trace:
                 site = own if frame.held else self._site(name, "activation")
                 self._record(site, output, self._slope(frame.opaque, args[0]))
 
+    def left(self) -> None:
+        """The module that was entered by hand has ended."""
+        self._stack.clear()
+
     @property
     def path(self) -> str:
         """Of the module under way."""
