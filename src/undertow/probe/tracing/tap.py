@@ -93,6 +93,8 @@ class ForwardTap:
         if self._pieces is not None:
             self._pieces.disarm()
             self._pieces = None
+            for account in self.take():  # the model is called after all: its parts were for something else
+                account.close()
         if self._open is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.wanted():
             return
         stack = ExitStack()
