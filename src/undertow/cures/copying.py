@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from undertow.cures.schedule import hand_over
-from undertow.cures.training import Training
+from undertow.cures.training import Training, plain
 from undertow.foundation import InputError, ModelError
 
 
@@ -30,8 +30,8 @@ def copied(training: Training) -> Training:
     _refuse_captured_model(training)
     try:
         # One call, so that the optimizer, and a loss that is a method of the model, refer to the copied parameters.
-        parts = training.model, training.optimizer, training.loss, training.metric, training.clip, training.scheduler
-        model, optimizer, loss, metric, clip, scheduler = deepcopy(parts)
+        given = training.optimizer, training.loss, training.metric, training.clip, training.scheduler
+        model, optimizer, loss, metric, clip, scheduler = deepcopy((plain(training.model), *given))
     except (RuntimeError, TypeError) as error:
         raise ModelError(
             f"a {type(training.model).__name__} that cannot be copied ({error})",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -53,8 +53,13 @@ class Training:
     scheduler: Any = None
 
 
+def plain(model: nn.Module) -> nn.Module:
+    """The model that torch.compile was given, with the same weights: hooks and changes don't reach compiled code."""
+    return getattr(model, "_orig_mod", model)
+
+
 def check(training: Any) -> Training:
-    """The training itself.
+    """The training itself, on the plain model where that is compiled.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def check(training: Any) -> Training:
         raise InputError(f"Training.clip={training.clip!r}", "a positive total norm, a function, or None", "clip=1.0")
     if training.scheduler is not None:
         _check_scheduler(training.scheduler, training.optimizer)
-    return training
+    return training if plain(training.model) is training.model else replace(training, model=plain(training.model))
 
 
 def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer) -> None:

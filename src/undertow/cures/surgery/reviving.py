@@ -20,7 +20,8 @@ from undertow.theory.matching import Weighted
 FIRST = 4
 """Batches before the first look; the next ones come at twice, four times … as many, so that each rests on as many
 samples as all before it, and late in a run, where a new unit disturbs more, they are rare.  Our choice."""
-FAR = torch.tensor([-1e3, 1e3])
+FAR = 1e3
+"""Where an activation that levels off has done so, in float32 at least."""
 
 
 def mortal(training: Training) -> dict[str, str]:
@@ -32,10 +33,18 @@ def mortal(training: Training) -> dict[str, str]:
         if call.producer
         and issubclass(call.producer, Weighted)
         and isinstance(call.activation, Pointwise)
-        and bool((call.activation.derivative(FAR) == 0).any())
+        and _ends_flat(call.activation)
         and sum(call.source == other.source for other in found.calls) == 1
         and training.model.get_submodule(call.source).weight.requires_grad
     }
+
+
+def _ends_flat(activation: Pointwise) -> bool:
+    channels = max((t.numel() for t in activation.tensors.values()), default=1)
+    ends = (
+        torch.tensor([[-FAR], [FAR]]).expand(2, channels).to(next(iter(activation.tensors.values()), torch.zeros(())))
+    )
+    return bool((activation.derivative(ends) == 0).any())
 
 
 def revive_(model: nn.Module, layers: Mapping[str, str], optimizer: Optimizer | None = None) -> None:

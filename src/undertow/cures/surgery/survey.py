@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from undertow.activations import Activation, Identity, Pointwise, recognise, recognise_call
-from undertow.cures.training import Training, first_batch
+from undertow.cures.surgery.attributes import held, put
+from undertow.cures.training import Training, first_batch, plain
 from undertow.cures.trials.seeding import random_state_kept
 from undertow.foundation import say
 from undertow.probe import objective
@@ -39,11 +41,16 @@ class Survey:
     calls: tuple[Call, ...]
     functional: tuple[str, ...]
     """Activation functions that the model calls in its forward, outside any activation module."""
+    attributes: tuple[Call, ...] = ()
+    """Calls of functions that modules hold as attributes, by the path of the attribute."""
 
     def hidden(self) -> dict[str, Call]:
         """The elementwise activation modules whose every call lies before another layer, by module path."""
-        kept = {c.module for c in self.calls if c.at_output or not c.same_shape or not _swappable(c.activation)}
-        return {call.module: call for call in self.calls if call.module not in kept}
+        return _hidden(self.calls)
+
+    def held(self) -> dict[str, Call]:
+        """The same of functions that are attributes."""
+        return _hidden(self.attributes)
 
     def times(self, module: str) -> int:
         return sum(call.module == module for call in self.calls)
@@ -51,9 +58,15 @@ class Survey:
     @property
     def nothing_to_edit(self) -> str:
         """Why there is no hidden activation module."""
-        if not self.functional:
+        called = [*self.functional, *dict.fromkeys(call.activation.name for call in self.attributes)]
+        if not called:
             return say("cures.refused.nothing")
-        return say("cures.refused.functional", calls=", ".join(self.functional))
+        return say("cures.refused.functional", calls=", ".join(called))
+
+
+def _hidden(calls: Iterable[Call]) -> dict[str, Call]:
+    kept = {c.module for c in calls if c.at_output or not c.same_shape or not _swappable(c.activation)}
+    return {call.module: call for call in calls if call.module not in kept}
 
 
 def _swappable(activation: Activation) -> bool:
@@ -62,11 +75,16 @@ def _swappable(activation: Activation) -> bool:
 
 def survey(training: Training) -> Survey:
     """Run the first batch through a copy in evaluation mode; neither the model nor a random generator changes."""
-    model = deepcopy(training.model).eval()
+    model = deepcopy(plain(training.model)).eval()
+    functions = dict(held(model))
+    for path, function in functions.items():
+        put(model, path, function.layer())
     recorder = _Recorder(model)
     with random_state_kept(), _FunctionalCalls(recorder) as functional:
         objective(training.loss)(model, first_batch(training))
-    return Survey(recorder.calls(), tuple(sorted(functional.names)))
+    calls = recorder.calls()
+    modules, attributes = (tuple(c for c in calls if (c.module in functions) is kind) for kind in (False, True))
+    return Survey(modules, tuple(sorted(functional.names)), attributes)
 
 
 class _Recorder:
