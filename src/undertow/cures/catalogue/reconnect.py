@@ -37,7 +37,7 @@ class Reconnect(Rewrite):
     refusal = "no_cut"
 
     def edits(self, training: Training) -> tuple[Edit, ...]:
-        found = (edit for call in cut_calls(training) if call.place for edit in _mended(call.name, call.place))
+        found = (edit for call in cut_calls(training) if call.caller for edit in _mended(call.name, call.caller))
         return tuple(dict.fromkeys(found))
 
 

@@ -15,7 +15,6 @@ from undertow.cures.training import Training, first_batch
 from undertow.cures.trials.seeding import random_state_kept
 from undertow.foundation.calls import seeing
 from undertow.probe import objective
-from undertow.record.names import own_class
 from undertow.record.operations import operation_name
 from undertow.record.stack import Stack
 
@@ -25,8 +24,8 @@ class Call:
     """One call of torch."""
 
     name: str
-    place: Place | None
-    """None inside the modules of torch, and where the source can't be told."""
+    caller: Place | None
+    """In the user's source; of a call inside a module of torch's, the call of that module."""
     path: str
     """Of the module under way."""
     module: nn.Module | None
@@ -37,8 +36,14 @@ class Call:
     training: bool = True
     graded: bool = True
     """Whether gradients were on."""
+    in_place: bool = False
     given: list[Call] = field(default_factory=list)
     """The calls that made what it was given."""
+
+    @property
+    def place(self) -> Place | None:
+        """The call itself in the user's source; None inside the modules of torch."""
+        return self.caller if self.caller is not None and not self.caller.crossed else None
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -82,11 +87,10 @@ class _Tracer:
         if not any(isinstance(t, Tensor) for t in tree_leaves(output)) and name not in ("backward",):
             return output
         module = top.module if top else None
-        inside = module is not None and own_class(module).__module__.startswith("torch.nn")
         with torch._C.DisableTorchFunction():
             made = Call(
                 name,
-                None if inside else users_place(),
+                users_place(name, len(args)),
                 self._stack.path,
                 module,
                 args,
@@ -94,6 +98,7 @@ class _Tracer:
                 output,
                 module.training if module is not None else True,
                 torch.is_grad_enabled(),
+                _is_in_place(function),
             )
             made.given = [self._made[id(t)][1] for t in made.tensors if id(t) in self._made]
             for tensor in tree_leaves(output):
@@ -101,3 +106,8 @@ class _Tracer:
                     self._made[id(tensor)] = tensor, made
         self.calls.append(made)
         return output
+
+
+def _is_in_place(function: Any) -> bool:
+    name = getattr(function, "__name__", "")
+    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")

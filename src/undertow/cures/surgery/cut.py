@@ -27,5 +27,6 @@ def cut_calls(training: Training) -> list[Call]:
     return [
         call
         for call in (calls(training) if wanted else ())
-        if call.place and (call.name if call.graded else None, call.path, call.place.short) in wanted
+        if (place := call.place if call.graded else call.caller)
+        and (call.name if call.graded else None, call.path, place.short) in wanted
     ]

@@ -34,6 +34,11 @@ class Place:
     begin: int
     """In bytes, as Python's own positions are."""
     end: int
+    operation: str = ""
+    given: int = 0
+    """How many arguments by position torch was given: one more than a method's brackets hold."""
+    crossed: bool = False
+    """Whether a module of torch's stands between: then it is the module's call, not torch's."""
     names: tuple[tuple[str, str], ...] = ()
     """What the file calls torch, torch.nn and torch.nn.functional, as far as it imports them."""
 
@@ -57,8 +62,7 @@ class Place:
         if operand is None:
             return ""
         text = self.source(operand)
-        method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.value is operand
-        if method and not more and hasattr(Tensor, function):
+        if isinstance(node, ast.Call) and self._is_method(node) and not more and hasattr(Tensor, function):
             return f"{bracketed(text, operand)}.{function}()"
         name = self.torch(function)
         return f"{name}({', '.join([text, *more])})" if name else ""
@@ -94,11 +98,18 @@ class Place:
             return node.value
         if not isinstance(node, ast.Call):
             return None
-        function = node.func
-        if isinstance(function, ast.Attribute) and self.source(function.value) not in self._modules:
-            return function.value
+        if self._is_method(node):
+            assert isinstance(node.func, ast.Attribute)
+            return node.func.value
         given = {word.arg: word.value for word in node.keywords}
         return node.args[0] if node.args else given.get("input")
+
+    def _is_method(self, node: ast.Call) -> bool:
+        """Whether it is a tensor's own method, and not a function that the model keeps as an attribute."""
+        function = node.func
+        if not isinstance(function, ast.Attribute) or self.source(function.value) in self._modules:
+            return False
+        return function.attr.strip("_") == self.operation and len(node.args) < self.given
 
     @property
     def _modules(self) -> set[str]:
@@ -130,12 +141,14 @@ def edit_of(file: str, text: str, node: ast.AST, new: str) -> Edit:
     return Edit(file, node.lineno, begin, node.end_lineno, end, old, new)
 
 
-def users_place() -> Place | None:
-    """Of the innermost call under way in the user's own code; None where a module of torch's stands between."""
+def users_place(operation: str = "", given: int = 0) -> Place | None:
+    """Of the innermost call under way in the user's own code."""
+    crossed = False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (name := frame.f_globals.get("__name__", "")).partition(".")[0] in INNER:
-        if name.startswith("torch.nn.modules") or name == OUTSIDE:
+        if name == OUTSIDE:
             return None
+        crossed = crossed or name.startswith("torch.nn.modules")
         frame = frame.f_back
     if frame is None or not is_users(frame):
         return None
@@ -144,7 +157,7 @@ def users_place() -> Place | None:
     if line is None or end_line is None or begin is None or end is None:  # python -X no_debug_ranges
         return None
     known = {module: name for name, value in frame.f_globals.items() for module in _torch_module(value)}
-    return Place(frame.f_code.co_filename, line, end_line, begin, end, tuple(known.items()))
+    return Place(frame.f_code.co_filename, line, end_line, begin, end, operation, given, crossed, tuple(known.items()))
 
 
 def _torch_module(value: object) -> list[str]:

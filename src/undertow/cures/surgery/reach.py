@@ -74,15 +74,9 @@ def like(
 
 
 def methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
-    """The methods of a module's class that the user wrote, by name; those that a derived class hides are left out."""
-    found: dict[str, FunctionType] = {}
-    for parent in reversed(kind.__mro__):
-        for name, value in vars(parent).items():
-            if isinstance(value, FunctionType) and is_users(value):
-                found[name] = value
-            else:
-                found.pop(name, None)
-    return found
+    """The methods that the user wrote in the body of this class, by name."""
+    found = {name: value for name, value in vars(kind).items() if isinstance(value, FunctionType)}
+    return {name: method for name, method in found.items() if is_users(method)}
 
 
 def is_users(holder: FunctionType | FrameType) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
@@ -68,13 +68,26 @@ def spliced(text: str, edits: Iterable[Edit]) -> str:
     starts = [0]
     for line in text.split("\n"):
         starts.append(starts[-1] + len(line) + 1)
-    after = len(text)
-    for edit in sorted(set(edits), reverse=True):
+    for edit in reversed(_merged(edits)):
         begin, end = starts[edit.line - 1] + edit.column, starts[edit.end_line - 1] + edit.end_column
-        if text[begin:end] != edit.old or end > after:
+        if text[begin:end] != edit.old:
             raise _changed(edit.place)
-        text, after = text[:begin] + edit.new + text[end:], begin
+        text = text[:begin] + edit.new + text[end:]
     return text
+
+
+def _merged(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits in order; one inside of another is made in the other's new text."""
+    found: list[Edit] = []
+    for edit in sorted(set(edits), key=lambda e: (e.line, e.column, -e.end_line, -e.end_column)):
+        outer = found[-1] if found else None
+        if outer is None or (edit.line, edit.column) >= (outer.end_line, outer.end_column):
+            found.append(edit)
+        elif outer.new.count(edit.old) == 1:
+            found[-1] = replace(outer, new=outer.new.replace(edit.old, edit.new))
+        else:
+            raise _changed(edit.place)
+    return found
 
 
 def apply_edits_(training: Training, edits: Sequence[Edit]) -> None:
@@ -113,21 +126,34 @@ def apply_edits_(training: Training, edits: Sequence[Edit]) -> None:
 
 @lru_cache(maxsize=64)
 def _edited(kind: type[nn.Module], edits: tuple[Edit, ...]) -> tuple[type[nn.Module], frozenset[Edit]]:
-    """The class with its methods edited, the class itself where none is concerned; and the edits that it holds."""
+    """A class derived from this one with its methods edited, itself where none is concerned; the edits that it holds.
+
+    A method of a parent is edited in a class of its own, which comes before the parent in the order of resolution, so
+    that `super().forward(x)` finds it too.
+    """
     reach = _reach(edits)
-    before = methods(kind)
-    after = {name: reach.changed(function) for name, function in before.items()}
-    members: dict[str, Any] = {name: function for name, function in after.items() if function is not before[name]}
-    if not members:
+    changed = {parent: _changed_methods(parent, reach) for parent in kind.__mro__ if issubclass(parent, nn.Module)}
+    members, *inherited = changed.values()
+    if not members and not any(inherited):
         return kind, frozenset()
 
     def reduced(self: nn.Module, protocol: Any) -> Any:
         made, (_, *given), *state = super(new, self).__reduce_ex__(protocol)
         return _made_again, (made, kind, edits, *given), *state
 
-    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__reduce_ex__": reduced}
-    new: type[nn.Module] = type(kind.__name__, (kind,), members | named)
+    parents = [_derived((parent,), found) for parent, found in changed.items() if found and parent is not kind]
+    new = _derived((kind, *parents), members | {"__reduce_ex__": reduced})
     return new, frozenset(reach.reached)
+
+
+def _derived(bases: tuple[type[nn.Module], ...], members: dict[str, Any]) -> type[nn.Module]:
+    named = {"__module__": bases[0].__module__, "__qualname__": bases[0].__qualname__}
+    return type(bases[0].__name__, bases, members | named)
+
+
+def _changed_methods(kind: type[nn.Module], reach: Reach[Edit]) -> dict[str, Any]:
+    pairs = {name: (method, reach.changed(method)) for name, method in methods(kind).items()}
+    return {name: new for name, (old, new) in pairs.items() if new is not old}
 
 
 def _made_again(made: Any, kind: type[nn.Module], edits: tuple[Edit, ...], *given: Any) -> Any:
