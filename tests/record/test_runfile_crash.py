@@ -273,7 +273,8 @@ if __name__ == "__main__":
                 model(x).square().mean().backward()
                 optimizer.step()
     assert repr(load(run.path).diagnose()) == repr(run.diagnose())
-    print(len(load(run.path).recording.steps))
+    seen = load(run.path).recording
+    print(len(seen.steps) + seen.unread_steps)
 """
 
 
