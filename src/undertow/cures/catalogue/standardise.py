@@ -19,11 +19,11 @@ MOST = 50
 @CURES.register("standardise", "input_scale", "standardize")
 @dataclass(frozen=True)
 class Standardise(Cure):
-    """x ← (x − mean) / (std + 10⁻³), feature by feature, with the statistics of the training data.
+    """x ← (x − mean) / std, feature by feature, with the statistics of the training data.
 
     When: features are in the hundreds, or differ by orders of magnitude, or hold missing values.
     Why: the first layer gets inputs of the size that its initial weights are made for, so it starts where its
-    activation is steep, and one learning rate suits all features.
+    activation is steep, and one learning rate suits all features.  What is missing, or never varies, becomes 0.
     Not: inputs that are standardised already, tokens, and pixels whose common brightness matters.
 
     Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp, section 4.3.
@@ -48,5 +48,5 @@ class Standardise(Cure):
         return (
             "from undertow.cures.surgery.standard import standardise_\n\n"
             f"# {say('cures.patch.standardise')}\n"
-            f"standardise_(model, list(batches)[:{MOST}])\n"
+            f"standardise_(model, list(batches{'()' * callable(training.batches)})[:{MOST}])\n"
         )

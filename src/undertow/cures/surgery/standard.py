@@ -9,20 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LEAST = 1e-3
-"""Added to the spread: a feature that hardly varies is not blown up."""
+ROUNDING = 1e-6
+"""Of a feature's largest value: what varies by less is constant but for the rounding of float32 (2⁻²³ = 1.2e-7)."""
 
 
 @dataclass(frozen=True)
 class Standardise:
-    """A forward pre-hook: x ← (x − mean) / (std + 10⁻³); a value that is missing or not finite becomes the mean."""
+    """A forward pre-hook: x ← (x − mean) / std; what is missing or not finite, or never varied, becomes 0."""
 
     mean: Tensor
     std: Tensor
+    """Infinite for a feature without a finite value or without variance."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x, *others = args
-        return (torch.where(torch.isfinite(x), (x - self.mean) / (self.std + LEAST), 0.0), *others)
+        return (torch.where(torch.isfinite(x), (x - self.mean) / self.std, 0.0), *others)
 
 
 def statistics(batches: Iterable[Any]) -> Standardise:
@@ -34,6 +35,8 @@ def statistics(batches: Iterable[Any]) -> Standardise:
     count = known.sum(0).clamp(min=1)
     mean = rows.where(known, 0.0).sum(0) / count
     spread = ((rows - mean).where(known, 0.0).square().sum(0) / count).sqrt()
+    varies = spread > ROUNDING * rows.where(known, 0.0).abs().amax(0)
+    spread = spread.where(varies, torch.inf)
     shape = (-1, *[1] * (inputs[0].dim() - 2)) if dim == 1 else (-1,)
     return Standardise(mean.to(inputs[0].dtype).reshape(shape), spread.to(inputs[0].dtype).reshape(shape))
 

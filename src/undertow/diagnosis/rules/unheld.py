@@ -14,7 +14,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Recording
 
-CURES: dict[Cause, tuple[str, ...]] = {"graph": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"graph": ("hold_all",)}
 
 
 @rule
