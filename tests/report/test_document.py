@@ -222,7 +222,7 @@ def test_verdict_table(verdicts) -> None:
     assert len(table.rows) == 4
     assert "3 seeds, 100 steps" in table.caption
     assert table.rows[3].cells[4] == Text("–")
-    assert table.rows[1].cells[5] == Text("still there: saturated")
+    assert table.rows[1].cells[6] == Text("still there: saturated")
 
 
 def diagnosis(ledger) -> Diagnosis:

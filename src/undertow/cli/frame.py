@@ -18,6 +18,7 @@ for _name in (
     "demo",
     "run",
     "check",
+    "cure",
     "forecast",
     "criticality",
     "report",

@@ -2,6 +2,7 @@
 
 from undertow.report.cures.data import verdicts_data as verdicts_data
 from undertow.report.cures.document import verdicts_document as verdicts_document
+from undertow.report.cures.outcome import FINE as FINE
 from undertow.report.cures.outcome import Ending as Ending
 from undertow.report.cures.outcome import ending as ending
 from undertow.report.cures.outcome import headline as headline

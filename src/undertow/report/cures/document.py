@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from undertow.cures import Verdicts
 from undertow.foundation import current_language, say
 from undertow.report import document as tree
@@ -11,14 +14,25 @@ from undertow.report.cures.tables import raced_table, untried_table, verdict_tab
 from undertow.report.document import Block, Document
 from undertow.report.metrics import metric_name
 
+if TYPE_CHECKING:
+    from undertow.cures.patching import Patched, Proof
+
 _TONES: dict[str, tree.Tone] = {"cured": "good", "helped": "good", "healthy": "good", "interrupted": "warn"}
 
 
-def verdicts_document(verdicts: Verdicts, target: str = "", then: str = "", whole: bool = True) -> Document:
-    """The verdict in one sentence as the title; `whole` adds the figures.  The patch comes last, ready to copy."""
-    blocks: list[Block] = []
-    if advice := instead(verdicts):
-        blocks += [tree.Callout(text, _TONES.get(ending(verdicts), "neutral")) for text in advice]
+def verdicts_document(
+    verdicts: Verdicts,
+    target: str = "",
+    then: str = "",
+    patched: Patched | None = None,
+    proof: Proof | None = None,
+    whole: bool = True,
+) -> Document:
+    """The verdict in one sentence first; the patch last, ready to copy: as the difference of the user's file where it
+    could be edited, else as lines.  `whole` is a page with figures, on which the sentence stands below a title."""
+    sentence = headline(verdicts, target, then)
+    blocks: list[Block] = [tree.Callout(sentence, _TONES.get(ending(verdicts), "bad"))] if whole else []
+    blocks += map(tree.Paragraph, instead(verdicts))
     if verdicts.findings:
         blocks += [tree.Heading(say("cure.section.fault")), *map(finding_card, verdicts.findings)]
     if verdicts.verdicts:
@@ -27,18 +41,34 @@ def verdicts_document(verdicts: Verdicts, target: str = "", then: str = "", whol
         blocks += _figures(verdicts)
     if verdicts.raced:
         blocks += [tree.Heading(say("cure.section.race")), raced_table(verdicts.raced, max(verdicts.seeds) + 1)]
-    if verdicts.untried:
-        blocks += [tree.Heading(say("cure.section.untried")), untried_table(verdicts.untried)]
-    if verdicts.best and verdicts.best.patch:
-        blocks += [tree.Heading(say("cure.section.patch")), tree.Code(verdicts.best.patch.strip())]
-    return Document(headline(verdicts, target, then), current_language(), tuple(blocks), judged_by(verdicts))
+    late = [(label, say("cure.untried.time")) for label in verdicts.unproven]
+    if untried := [*late, *verdicts.untried]:
+        blocks += [tree.Heading(say("cure.section.untried")), untried_table(untried)]
+    blocks += _patch(verdicts, patched, proof)
+    title = say("cure.title", target=target) if whole else sentence
+    return Document(title, current_language(), tuple(blocks), judged_by(verdicts))
 
 
 def judged_by(verdicts: Verdicts) -> str:
     """Seeds, steps, metric and what the search cost."""
     seeds = ", ".join(map(str, verdicts.seeds))
+    values = {"cost": verdicts.cost, "seconds": f"{verdicts.seconds:.0f}"}
     text = say("cure.judged", seeds=seeds, steps=verdicts.steps, metric=metric_name(verdicts))
-    return f"{text} {say('cure.cost', cost=verdicts.cost, seconds=f'{verdicts.seconds:.0f}')}"
+    known = math.isfinite(verdicts.cost)
+    return f"{text} {say('cure.cost' if known else 'cure.cost_seconds', **values)}"
+
+
+def _patch(verdicts: Verdicts, patched: Patched | None, proof: Proof | None) -> list[Block]:
+    if verdicts.best is None or not (patched or verdicts.best.patch):
+        return []
+    blocks: list[Block] = [tree.Heading(say("cure.section.patch"))]
+    if proof is not None:
+        blocks.append(tree.Callout(proof.says, "good" if proof.holds else "bad"))
+    if patched is not None and patched.diff:
+        return [*blocks, tree.Code(patched.diff.rstrip(), "diff")]
+    if patched is not None:
+        blocks.append(tree.Paragraph(patched.why_not))
+    return [*blocks, tree.Code(verdicts.best.patch.strip())]
 
 
 def _figures(verdicts: Verdicts) -> list[Block]:

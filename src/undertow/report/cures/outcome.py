@@ -58,7 +58,7 @@ def fallen(verdicts: Verdicts) -> Change:
 
 def gained(verdicts: Verdicts) -> Change | None:
     """By how much the control's metric is above that of the untrained model; None where that was not taken."""
-    if len(verdicts.untrained) != len(verdicts.control):
+    if len(verdicts.untrained) != len(verdicts.control) or any(map(math.isnan, verdicts.untrained)):
         return None
     return _change(verdicts.untrained, verdicts.control)
 
@@ -66,7 +66,7 @@ def gained(verdicts: Verdicts) -> Change | None:
 def changes(verdicts: Verdicts) -> int:
     """How many changes were tried, whole or in the race."""
     whole = {v.cure for v in verdicts if v.outcome != "not applicable"}
-    return len(whole | {lane.cure.label for lane in verdicts.raced if lane.cure is not None})
+    return len(whole | {lane.cure.label for lane in verdicts.raced})
 
 
 def headline(verdicts: Verdicts, target: str, then: str = "") -> str:
@@ -102,7 +102,8 @@ def instead(verdicts: Verdicts) -> list[str]:
         asked = [f"cure.instead.{kind}" for kind in verdicts.control_findings]
         found = [say(key) for key in asked if knows(key)]
         hopeful = [v for v in verdicts if v.after > v.before]
-        return found + [say("cure.instead.seeds")] * bool(hopeful) + [say("cure.instead.more")]
+        found += [say("cure.instead.seeds")] * bool(hopeful) + [say("cure.instead.time")] * verdicts.out_of_time
+        return [*found, say("cure.instead.more")]
     return [say(f"cure.instead.{how}")]
 
 
@@ -111,7 +112,7 @@ def wrong(verdicts: Verdicts) -> str:
     if verdicts.findings:
         more = len(verdicts.findings) - 1
         return verdicts.findings[0].title + (say("check.more", count=more) if more else "")
-    return verdicts.control_reason or say("cure.no_fault")
+    return verdicts.control_reason or ", ".join(verdicts.control_findings) or say("cure.no_fault")
 
 
 def _proven(verdicts: Verdicts, best: Verdict) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,8 @@ from undertow.report.metrics import metric_name
 
 _TONES: dict[str, tree.Tone] = {"cured": "good", "helped": "good", "harmed": "bad"}
 _NONE = "–"
+_WORTH_TELLING = 0.05
+"""A side effect of less than a twentieth is below what timing a few steps can tell (empirical)."""
 
 
 def verdict_table(verdicts: Verdicts) -> Table:
@@ -25,6 +27,7 @@ def verdict_table(verdicts: Verdicts) -> Table:
         Column(say("report.verdict.before"), "right"),
         Column(say("report.verdict.after"), "right"),
         Column(say("report.verdict.interval"), "right"),
+        Column(say("cure.effects.title")),
         Column(say("report.verdict.remarks")),
     )
     name = metric_name(verdicts)
@@ -61,15 +64,24 @@ def _verdict_row(verdict: Verdict) -> Row:
             _metric_cell(verdict.before),
             _metric_cell(verdict.after),
             Text(interval),
+            Text(_effects(verdict)),
             Text("; ".join(filter(None, (verdict.reason, remaining)))),
         )
     )
 
 
+def _effects(verdict: Verdict) -> str:
+    """What it costs besides; what it leaves as it was is not told."""
+    found = verdict.effects
+    if found is None:
+        return ""
+    ratios = {"parameters": found.parameters, "time": found.step_ratio, "memory": found.kept}
+    return ", ".join(say(f"cure.effects.{name}", ratio=r) for name, r in ratios.items() if abs(r - 1) >= _WORTH_TELLING)
+
+
 def _lane_row(lane: Lane, furthest: int) -> Row:
-    label = lane.cure.label if lane.cure is not None else say("cures.control")
     end = lane.reason or say("cure.raced.finished" if lane.steps == furthest else "cure.raced.stopped")
-    return Row((Text(label, code=True), Number(float(lane.steps)), _metric_cell(lane.last), Text(end)))
+    return Row((Text(lane.cure.label, code=True), Number(float(lane.steps)), _metric_cell(lane.last), Text(end)))
 
 
 def _metric_cell(value: float) -> Cell:

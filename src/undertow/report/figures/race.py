@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from undertow.cures import Verdicts
 from undertow.cures.search.race import Lane
 from undertow.foundation import InputError, say
-from undertow.report.figures.style import GRID, MUTED, PALETTE, Picture, canvas, picture, styled
+from undertow.foundation.numbers import written
+from undertow.report.figures.style import MUTED, PALETTE, Picture, canvas, picture, styled
 from undertow.report.metrics import metric_name
 
 if TYPE_CHECKING:
@@ -33,14 +34,16 @@ def race(verdicts: Verdicts, title: str | None = None) -> Picture:
         for lane, colour in reversed(list(zip(ran, PALETTE[:_NAMED], strict=False))):
             _line(axes, lane, colour)
         axes.set_xscale("log")
-        axes.grid(which="minor", color=GRID, linewidth=0.4)
+        steps = sorted({step for lane in ran for step in lane.metrics})
+        axes.set_xticks(steps, labels=[written(float(step)) for step in steps])
+        axes.minorticks_off()
         axes.set_xlabel(say("figures.trials.step"))
         axes.set_ylabel(metric_name(verdicts))
         heading = title or say("figures.race.title", count=len(ran))
         axes.set_title(heading)
         lines, names = axes.get_legend_handles_labels()
         figure.legend(lines[::-1], names[::-1], loc="outside lower center", ncols=2)
-        return picture(figure, heading, say("figures.race.description", count=len(ran), cure=_name(ran[0])))
+        return picture(figure, heading, say("figures.race.description", count=len(ran), cure=ran[0].cure.label))
 
 
 def _line(axes: Axes, lane: Lane, colour: str, thin: bool = False) -> None:
@@ -48,11 +51,7 @@ def _line(axes: Axes, lane: Lane, colour: str, thin: bool = False) -> None:
     if not points:
         return
     x, y = zip(*points, strict=True)
-    width, alpha, label = (0.8, 0.45, "_") if thin else (1.8, 1.0, _name(lane))
+    width, alpha, label = (0.8, 0.45, "_") if thin else (1.8, 1.0, lane.cure.label)
     axes.plot(x, y, color=colour, linewidth=width, alpha=alpha, label=label, marker="o", markersize=3 if thin else 5)
     if lane.reason:
         axes.plot(x[-1:], y[-1:], color=colour, alpha=alpha, marker="x", markersize=8, markeredgewidth=2)
-
-
-def _name(lane: Lane) -> str:
-    return lane.cure.label if lane.cure is not None else say("figures.trials.control")
