@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 IN_GROUPS = ("lr", "initial_lr", "max_lr", "min_lr")
 """Where torch's schedulers keep rates in a parameter group."""
@@ -46,5 +45,5 @@ def hand_over(scheduler: Any, optimizer: Optimizer) -> None:
     """
     for part in parts(scheduler):
         part.optimizer = optimizer
-        if isinstance(part, LRScheduler):
+        if "_step_count" in vars(part):  # a sequence of schedulers has none of its own
             part._step_count = max(part._step_count, 2)

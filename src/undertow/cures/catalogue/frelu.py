@@ -50,7 +50,7 @@ class FReLU(Cure):
             "import undertow as ut\n\n"
             f"for name, channels in {pformat(_places(training), width=100, compact=True)}.items():\n"
             f'    model.set_submodule(name, ut.activation("frelu").layer(channels=channels){placing(training)})\n'
-            f"{redraw_line()}\n"
+            f"{redraw_line(training=training)}\n"
         )
 
 

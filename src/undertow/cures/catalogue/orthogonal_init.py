@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import CURES, Cure
-from undertow.cures.surgery.survey import survey
-from undertow.cures.surgery.swap import frozen_refused, redraw, redraw_line
+from undertow.cures.surgery.swap import redraw, redraw_line, redraw_refused
 from undertow.cures.training import Training
 from undertow.foundation import Reference
 
@@ -37,11 +36,10 @@ class OrthogonalInit(Cure):
     changes_network = True
 
     def applies(self, training: Training) -> str | None:
-        found = survey(training)
-        return frozen_refused(training) if found.calls else found.nothing_to_edit
+        return redraw_refused(training)
 
     def change(self, training: Training) -> None:
         redraw(training, "orthogonal")
 
     def patch(self, training: Training) -> str:
-        return f"import undertow as ut\n\n{redraw_line('orthogonal')}\n"
+        return f"import undertow as ut\n\n{redraw_line('orthogonal', training)}\n"

@@ -69,5 +69,5 @@ class Wider(Cure):
             "from undertow.cures.surgery.widening import widen_\n\n"
             f"# {say('cures.patch.widen', widths=told)}\n"
             f"widen_(model, {self.factor})\n"
-            f"{redraw_line()}\n"
+            f"{redraw_line(training=training)}\n"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pprint import pformat
 from typing import ClassVar
 
@@ -10,9 +11,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from undertow.cures.cure import Cure
+from undertow.cures.surgery.functional import layers_before
 from undertow.cures.surgery.survey import Call, survey
 from undertow.cures.training import Training
 from undertow.foundation import say
+from undertow.theory.matching import Weighted
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm)
 BY_DIMENSIONS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -42,12 +45,14 @@ def planned_norms(training: Training, norm: type[nn.Module] | None) -> tuple[Nor
     """The normalisations to put in, and why there is none where there is none."""
     found = survey(training)
     hidden = found.hidden()
-    if not hidden:
+    layers = [] if hidden else layers_before(training)
+    if not hidden and not layers:
         return {}, found.nothing_to_edit
+    times = Counter(call.module for call in layers)
     reasons: set[str] = set()
     plan: Norms = {}
-    for name, call in hidden.items():
-        reason = _refused(call, found.times(name)) if norm is None else _refused_last(call)
+    for name, call in (hidden or {call.module: call for call in layers}).items():
+        reason = _refused(call, found.times(name) or times[name]) if norm is None else _refused_last(call)
         if reason:
             reasons.add(reason)
         else:
@@ -80,12 +85,16 @@ def _refused(call: Call, times: int) -> str | None:
 
 
 def insert_norms(training: Training, norm: type[nn.Module] | None) -> None:
-    """Wrap each activation: Sequential(norm, activation) takes its place, so that any container fits."""
+    """Wrap each activation: Sequential(norm, activation) takes its place, so that any container fits.
+
+    Where activations are called as functions it is the layer before each: Sequential(layer, norm).
+    """
     like = next(training.model.parameters())
     for name, (kind, features) in planned_norms(training, norm)[0].items():
         old = training.model.get_submodule(name)
         new = kind(features).to(like).train(old.training)
-        training.model.set_submodule(name, nn.Sequential(new, old))
+        pair = (old, new) if isinstance(old, Weighted) else (new, old)
+        training.model.set_submodule(name, nn.Sequential(*pair))
 
 
 def placing(training: Training) -> str:
@@ -101,9 +110,11 @@ def norm_patch(training: Training, norm: type[nn.Module] | None) -> str:
     lines = ["from torch import nn", "", f"# {say('cures.patch.norm')}"]
     for kind, features in dict.fromkeys(plan.values()):
         names = [name for name, planned in plan.items() if planned == (kind, features)]
+        behind = isinstance(training.model.get_submodule(names[0]), Weighted)
+        pair = "model.get_submodule(name), norm" if behind else "norm, model.get_submodule(name)"
         lines += [
             f"for name in {pformat(names, width=100, compact=True)}:",
             f"    norm = nn.{kind.__name__}({features}){placed}",
-            "    model.set_submodule(name, nn.Sequential(norm, model.get_submodule(name)))",
+            f"    model.set_submodule(name, nn.Sequential({pair}))",
         ]
     return "\n".join(lines) + "\n"

@@ -89,6 +89,9 @@ def sums(graph: GraphModule) -> Iterator[tuple[Node, Node]]:
 
 def is_passive(graph: GraphModule, node: Node) -> bool:
     """Whether a node hands each feature on as it is or normalised: dropout, pooling over space, normalisation."""
+    if node.target in (torch.mean, "mean"):
+        dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+        return all(isinstance(d, int) and d >= 2 for d in (dims if isinstance(dims, tuple | list) else (dims,)))
     module = module_of(graph, node)
     return isinstance(module, (*POOLS, *DROPOUTS, *NORMS, nn.Identity)) or node.target in (*SAME, *POOLINGS)
 
