@@ -16,9 +16,9 @@ from undertow.record.flow import layer_of
 
 CURES: dict[Cause, tuple[str, ...]] = {
     "learning_rate": ("learning_rate", "clip_norm", "leaky_relu"),
-    "weights": ("zero_bias", "matched_init", "batch_norm", "leaky_relu"),
+    "weights": ("zero_bias", "revive", "matched_init", "batch_norm", "leaky_relu"),
     "activation": ("linear_output", "leaky_relu"),
-    "depth": ("leaky_relu", "residual", "batch_norm", "matched_init"),
+    "depth": ("wider", "leaky_relu", "revive", "residual", "batch_norm", "matched_init"),
 }
 
 

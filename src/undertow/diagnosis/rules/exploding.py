@@ -18,7 +18,7 @@ from undertow.record.flow import EXPLODED, account, exploding_cause, first_weigh
 CURES = {
     "weights": ("matched_init", "batch_norm", "clip_norm", "learning_rate"),
     "activation": ("relu", "tanh", "batch_norm", "clip_norm"),
-    "depth": ("residual", "layer_norm", "learning_rate", "clip_norm", "adam"),
+    "depth": ("block_norm", "residual", "residual_scale", "layer_norm", "learning_rate", "clip_norm", "adam"),
 }
 
 
