@@ -19,10 +19,14 @@ from undertow.record import Entry, Ledger, Recording, Snapshot
 from undertow.record.flow import FLAT_SHARE, LARGE_INPUT, is_fitted
 
 CURES = {
-    "weights": ("matched_init",),
-    "input_scale": ("batch_norm", "adam"),
+    "weights": ("scaled_attention", "qk_norm", "matched_init"),
+    "input_scale": ("scaled_attention", "qk_norm", "standardise", "adam"),
 }
-ATTENTION = Need("attention", lambda recording: any(s.attention for s in recording.snapshots))
+ATTENTION = Need(
+    "attention",
+    lambda recording: any(s.attention for s in recording.snapshots),
+    concerns=needs.calls("scaled_dot_product_attention", "multi_head_attention_forward"),
+)
 """An attention whose logits could be read."""
 
 
