@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -63,14 +63,16 @@ def _held(function: Any) -> Iterator[Any]:
     yield from (getattr(function, "__globals__", {}).get(name) for name in names)
 
 
-def reconcile(optimizer: Optimizer, model: nn.Module, before: Sequence[nn.Parameter]) -> None:
+def reconcile(optimizer: Optimizer, model: nn.Module, before: Mapping[str, nn.Parameter]) -> None:
     """Let the optimizer hold the parameters that came into the model and none that left it.
 
-    A new parameter goes to the group of the nearest parameter before it in the model (else of the nearest after it,
-    else the first group), with that group's hyper-parameters.
+    A new parameter goes to the group of the one in whose place it came, by its path; else of the nearest parameter
+    before it in the model (else of the nearest after it, else the first group), with that group's hyper-parameters.
     """
-    old, now = {id(p) for p in before}, list(model.parameters())
+    old, now = {id(p) for p in before.values()}, list(model.parameters())
     left = old - {id(p) for p in now}
+    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    places = {id(p): held.get(id(before[path])) for path, p in model.named_parameters() if path in before}
     for group in optimizer.param_groups:
         group["params"] = [p for p in group["params"] if id(p) not in left]
     for parameter in [p for p in optimizer.state if id(p) in left]:
@@ -79,6 +81,7 @@ def reconcile(optimizer: Optimizer, model: nn.Module, before: Sequence[nn.Parame
     for index, parameter in enumerate(now):
         if id(parameter) not in old:
             around = [*reversed(now[:index]), *now[index + 1 :]]
-            group = next((home[id(p)] for p in around if id(p) in home), optimizer.param_groups[0])
+            near = next((home[id(p)] for p in around if id(p) in home), optimizer.param_groups[0])
+            group = places.get(id(parameter)) or near
             group["params"].append(parameter)
             home[id(parameter)] = group

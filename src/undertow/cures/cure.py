@@ -91,7 +91,7 @@ class Cure(ABC):
         if reason := self.applies(training):
             raise NotApplicableError(self, reason)
         copy = copied(training)
-        before = list(copy.model.parameters())
+        before = dict(copy.model.named_parameters())
         try:
             apply_edits_(copy, self.edits(training))
             self.change(copy)
