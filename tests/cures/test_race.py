@@ -1,71 +1,115 @@
-"""The race: who goes on, what it costs, and that stopping in between changes no run."""
+"""The race: who goes on, what it costs, and who joins in the middle; with results that are laid down, not trained."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import pytest
-import torch
-from cure_nets import mlp, training
-from torch import nn
 
-from undertow.cures import Training, chosen, run
-from undertow.cures.search.race import affordable, checked_budget, cost, race, rungs
+from undertow.cures import Cure, Trial, chosen
+from undertow.cures.search.race import FEWEST, checked_budget, race, schedule
 from undertow.foundation import InputError
 
-
-def make(seed: int = 0) -> Training:
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 3))
-    return training(model, batches=60, metric=lambda m: -float(m(torch.ones(1, 6)).square().sum()))
+ADAM, RELU, ELU, SELU, CLIP, SWISH = chosen(["adam", "relu", "elu", "selu", "clip_norm", "swish"])
 
 
-@pytest.mark.parametrize("steps", [3, 30, 280, 10_000])
-@pytest.mark.parametrize("lanes", [1, 2, 7, 27, 60])
-def test_rungs_end_with_one_lane_at_the_last_step(lanes: int, steps: int):
-    found = rungs(lanes, steps)
-    counts, untils = zip(*found, strict=True)
-    assert counts[0] == lanes
-    assert (found[-1][1], counts[-1]) == (steps, 1 if len(found) > 1 else lanes)
-    assert list(untils) == sorted(set(untils))
-    assert list(counts) == sorted(counts, reverse=True)
+class Laid:
+    """Measures by tables: metric and loss of a cure by its label and step."""
+
+    def __init__(
+        self, metric: Callable[[str, int], float], loss: Callable[[str, int], float] = lambda n, u: 1.0
+    ) -> None:
+        self.metric, self.loss = metric, loss or (lambda label, until: 1.0)
+        self.at: dict[str, int] = {}
+        self.draws: list[int] = []
+        self.trained = 0
+
+    def __call__(self, cures: Sequence[Cure], until: int, draw: int) -> list[Trial]:
+        self.draws.append(draw)
+        return [self._one(cure.label, until) for cure in cures]
+
+    def _one(self, label: str, until: int) -> Trial:
+        self.trained += until
+        self.at[label] = until
+        metric = self.metric(label, until)
+        return Trial(metric, (self.loss(label, until),) * until, "diverged" if math.isnan(metric) else "")
 
 
-@pytest.mark.parametrize("trainings", [1.0, 2.0, 3.0, 5.5])
-def test_what_is_affordable_costs_no_more(trainings: float):
-    lanes = affordable(trainings, 280)
-    assert cost(lanes, 280) <= trainings < cost(lanes + 1, 280)
+def none(leaders: list[Cure]) -> list[Cure]:
+    return []
 
 
-def test_a_lane_that_rests_trains_as_one_that_does_not():
-    """Dropout and data are the lane's own, whatever runs in between."""
-    raced = race(make, [None, *chosen(["adam", "relu", "clip_norm", "elu", "swish"])], 45, seed=3)
-    assert [lane.steps for lane in raced] == [45, 15, 15, 5, 5, 5]
-    whole = run(make(), 45, seed=3, cure=raced[0].cure, diagnose=False)
-    assert raced[0].last == whole.metric
+@pytest.mark.parametrize("steps", [1, 3, 30, 280, 10_000])
+@pytest.mark.parametrize("trainings", [0.5, 2.0, 4.0, 14.0])
+@pytest.mark.parametrize("lanes", [1, 2, 7, 60])
+def test_a_race_is_as_wide_as_its_budget_allows(lanes: int, trainings: float, steps: int):
+    found = schedule(lanes, steps, trainings)
+    assert found.first <= lanes
+    assert found.cost <= trainings * steps or found.first == min(lanes, 3)
+    if found.first < lanes:
+        assert schedule(lanes, steps, 2 * trainings).first > found.first or found.first == 3
+    assert list(found.untils) == sorted(set(found.untils))
+    assert found.untils[0] >= min(FEWEST, steps)
+    assert found.untils[-1] <= max(steps, FEWEST)
 
 
-def test_the_best_goes_on_and_what_fails_is_last():
-    class Crash(type(chosen("adam")[0])):
-        def change(self, training: Training) -> None:
-            raise RuntimeError("no such device")
-
-    def told(lane):
-        seen.append((lane.cure.label, lane.steps))
-
-    seen: list[tuple[str, int]] = []
-    raced = race(make, [Crash(), *chosen(["learning_rate", "adam"])], 30, seed=0, done=told)
-    assert raced[-1].reason == "RuntimeError: no such device"
-    assert math.isnan(raced[-1].last)
-    first = [lane.metrics[10] for lane in raced[:-1]]
-    assert first[0] == max(first)
-    assert len(seen) == sum(count for count, _ in rungs(4, 30)) == 5
+@pytest.mark.parametrize("steps", [3, 46, 230, 5000])
+def test_it_costs_no_more_than_was_planned(steps: int):
+    cures = chosen(["relu", "elu", "selu", "swish", "gelu", "prelu", "leaky_relu", "tanh", "adam", "adamw", "rmsprop"])
+    laid = Laid(lambda label, until: len(label) / 100)
+    lanes = race(cures, laid, steps, 4.0, lambda leaders: chosen(["batch_norm", "layer_norm", "residual", "wider"]))
+    assert laid.trained <= schedule(len(cures), steps, 4.0).cost
+    assert laid.draws == sorted(laid.draws)
+    assert len(set(laid.draws)) == len(schedule(len(cures), steps, 4.0).untils), "a seed of its own for each rung"
+    assert len(lanes) == len(laid.at)
 
 
-def test_a_network_that_diverges_is_out():
-    raced = race(lambda: training(mlp(nn.ReLU), lr=0.1, batches=30), chosen(["learning_rate ×10", "adam"]), 20, seed=0)
-    assert raced[0].cure
-    assert all(math.isfinite(v) for v in raced[0].metrics.values())
+def test_the_best_comes_first_and_what_failed_last():
+    metrics = {"adam": 0.5, "relu": math.nan, "elu": 0.9, "selu": 0.7}
+    lanes = race([ADAM, RELU, ELU, SELU], Laid(lambda label, until: metrics[label]), 270, 10.0, none)
+    assert [lane.cure.label for lane in lanes] == ["elu", "selu", "adam", "relu"]
+    assert lanes[-1].reason == "diverged"
+    assert math.isnan(lanes[-1].last)
+    assert lanes[-1].steps == 10
+
+
+def test_equal_metrics_are_told_apart_by_the_loss():
+    laid = Laid(lambda label, until: 1.0, lambda label, until: {"adam": 0.3, "elu": 0.1}.get(label, 0.2))
+    lanes = race([ADAM, RELU, ELU], laid, 270, 10.0, none)
+    assert lanes[0].cure is ELU
+
+
+def test_a_metric_that_lags_early_does_not_end_a_lane_whose_loss_is_the_best():
+    """As with running averages of batch normalisation, which have to settle."""
+
+    def metric(label: str, until: int) -> float:
+        return (0.1 if until < 50 else 0.99) if label == "selu" else 0.5 + len(label) / 1000
+
+    def loss(label: str, until: int) -> float:
+        return 0.1 if label == "selu" else 1.0
+
+    cures = chosen(["relu", "elu", "selu", "swish", "gelu", "prelu", "leaky_relu", "tanh", "adam"])
+    assert race(cures, Laid(metric, loss), 270, 10.0, none)[0].cure.label == "selu"
+
+
+def test_variants_of_the_leaders_join_and_can_win():
+    asked: list[list[str]] = []
+
+    def more(leaders: list[Cure]) -> list[Cure]:
+        asked.append([leader.label for leader in leaders])
+        return [RELU, SWISH, CLIP]
+
+    metrics = {"adam": 0.5, "relu": 0.6, "elu": 0.3, "swish": 0.9}
+    laid = Laid(lambda label, until: metrics[label])
+    lanes = race([ADAM, RELU, ELU], laid, 270, 10.0, more)
+    assert asked == [["relu"]]
+    assert lanes[0].cure is SWISH
+    assert laid.at == {"adam": 10, "relu": 90, "elu": 10, "swish": 90}, "one joins: what has run does not run again"
+
+
+def test_an_empty_race_is_none():
+    assert race([], Laid(lambda label, until: 1.0), 100, 4.0, none) == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from undertow.cures.cure import all_cures as all_cures
 from undertow.cures.cure import chosen as chosen
 from undertow.cures.search.search import cure as cure
 from undertow.cures.training import Training as Training
+from undertow.cures.trials.effects import Effects as Effects
 from undertow.cures.trials.trial import Trial as Trial
 from undertow.cures.trials.trial import run as run
 from undertow.cures.trials.verdict import Outcome as Outcome

@@ -10,8 +10,8 @@ from torch import nn
 
 from undertow.cures.copying import copied
 from undertow.cures.training import Training, check, first_batch, in_order
+from undertow.cures.trials.loop import loop
 from undertow.cures.trials.seeding import random_state_kept, seed_everything
-from undertow.cures.trials.trial import loop
 from undertow.diagnosis import Diagnosis, Evidence, Finding, one_pass, watch
 from undertow.diagnosis.ignored import split_ignored
 from undertow.foundation import InputError

@@ -1,34 +1,51 @@
-"""Many changes raced against each other on one seed: most stop early, so that the search is cheap."""
+"""Many changes raced against each other: most stop early, so that the search is cheap."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
-from undertow.cures.copying import copied
-from undertow.cures.cure import Cure, failure
-from undertow.cures.training import Training, in_order, split
-from undertow.cures.trials.seeding import random_state, seed_everything, set_random_state
-from undertow.cures.trials.trial import judge_metric, loop
+from undertow.cures.cure import Cure
+from undertow.cures.trials.trial import Trial
 from undertow.foundation import InputError
 
 KEPT = 3
-"""One lane in three goes on at each rung, for three times as many steps.  Origin: eta of Hyperband (Li et al. 2016,
-arXiv:1603.06560), which varies little between 3 and 4."""
+"""One lane in three goes on to the next rung, which has three times as many steps.  Origin: eta of Hyperband (Li et al.
+2016, arXiv:1603.06560), which varies little between 3 and 4."""
+RUNGS = 3
+"""Rungs, the last of them at a third of the training: from there on the order of good lanes hardly changes, and the
+proof runs on every seed anyway."""
 FEWEST = 5
 """Steps of the first rung at least: before them a metric is that of the initial weights."""
+FINALISTS = 3
+LEADERS = 2
+"""Lanes whose variants join the race in its middle: of one alone a lucky start would decide."""
+LEAST = 3
+"""Changes that race at least, however small the budget: one alone is no search."""
+
+
+class Measure(Protocol):
+    """Trains changes from the start on, each on the seed that this draw stands for."""
+
+    def __call__(self, cures: Sequence[Cure], until: int, draw: int) -> list[Trial]: ...
+
+
+More = Callable[[list[Cure]], Iterable[Cure]]
 
 
 @dataclass
 class Lane:
-    """One change (None is the untouched training), and how far it came."""
+    """One change, and how far it came."""
 
-    cure: Cure | None
+    cure: Cure
     metrics: dict[int, float] = field(default_factory=dict)
     """By the number of steps after which it was taken; NaN where the run had failed."""
+    losses: dict[int, float] = field(default_factory=dict)
+    """The mean training loss of the last third of these steps."""
     reason: str = ""
     """Why it failed."""
 
@@ -41,107 +58,108 @@ class Lane:
         return max(self.metrics, default=0)
 
 
-def rungs(lanes: int, steps: int) -> list[tuple[int, int]]:
-    """How many lanes run until which step: a third of the lanes, thrice the steps, each time."""
-    found = [(1, steps)]
-    while found[0][0] < lanes and found[0][1] / KEPT >= FEWEST:
-        count, until = found[0]
-        found.insert(0, (min(count * KEPT, lanes), math.ceil(until / KEPT)))
-    return [(lanes, found[0][1]), *found[1:]] if found else []
+@dataclass(frozen=True)
+class Schedule:
+    """How many lanes run until which step."""
+
+    untils: tuple[int, ...]
+    first: int
+    """Lanes of the first rung."""
+    kept: int
+    """Lanes that go on to the last rung but one, and as many variants that join them there."""
+    finalists: int
+
+    @property
+    def cost(self) -> int:
+        """In optimizer steps."""
+        *before, end = self.untils
+        if not before:
+            return self.first * end
+        again = 2 if len(before) > 1 else 1
+        return self.first * before[0] + again * self.kept * before[-1] + self.finalists * end
 
 
-def cost(lanes: int, steps: int) -> float:
-    """Of a race, in whole trainings: a lane that goes on starts where it stopped."""
-    total, before = 0, 0
-    for count, until in rungs(lanes, steps):
-        total += count * (until - before)
-        before = until
-    return total / steps
+def schedule(lanes: int, steps: int, trainings: float) -> Schedule:
+    """The widest race of so many lanes at most that costs no more than so many whole trainings."""
+    untils = sorted({min(steps, max(FEWEST, math.ceil(steps / KEPT**k))) for k in range(1, RUNGS + 1)})
+    found = _of(min(lanes, LEAST), untils)
+    for first in range(min(lanes, LEAST) + 1, lanes + 1):
+        if (wider := _of(first, untils)).cost > trainings * steps:
+            break
+        found = wider
+    return found
 
 
-def affordable(trainings: float, steps: int) -> int:
-    """The most lanes of a race that costs no more than so many whole trainings; none where one is too many."""
-    lanes = 0
-    while cost(lanes + 1, steps) <= trainings:
-        lanes += 1
-    return lanes
+def _of(first: int, untils: Sequence[int]) -> Schedule:
+    kept = math.ceil(first / KEPT)
+    return Schedule(tuple(untils), first, kept, min(FINALISTS, 2 * kept))
 
 
-def race(
-    fresh: Callable[[], Training],
-    cures: Iterable[Cure | None],
-    steps: int,
-    seed: int,
-    done: Callable[[Lane], None] = lambda lane: None,
-) -> list[Lane]:
-    """Successive halving by the metric on one seed; the lanes that came furthest first, the best of them at the top.
+def race(cures: Sequence[Cure], measure: Measure, steps: int, trainings: float, more: More) -> list[Lane]:
+    """Successive halving; the lanes that came furthest first, the best of them at the top.
 
-    `done` is told of a lane after each of its rungs.  An exception in a lane is that lane's result.
+    Each rung draws a seed of its own: what won by lucky initial weights hardly does so again.  At the last rung but one
+    the leaders are joined by their variants: `more(leaders)` gives these, the most promising first.  Until then a lane
+    goes on if either its metric or its loss is among the best: a metric lags where running averages have to settle,
+    and losses of different formulas can't be compared.  At the end the metric decides, and the loss between equals.
 
     Source: Jamieson and Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization,
-    arXiv:1502.07943.
+    arXiv:1502.07943; the variants and the seeds are ours.
     """
-    running = [_Runner(fresh, cure, steps, seed) for cure in cures]
-    for count, until in rungs(len(running), steps):
-        running.sort(key=_Runner.standing)
-        for runner in running[:count]:
-            runner.advance(until)
-            done(runner.lane)
-        for runner in running[count:]:
-            runner.stop()
-    return [runner.lane for runner in sorted(running, key=_Runner.standing)]
+    plan = schedule(len(cures), steps, trainings)
+    *before, end = plan.untils
+    lanes = running = [Lane(cure) for cure in cures[: plan.first]]
+    for draw, until in enumerate(before):
+        running = running if draw == 0 else _best(running, plan.kept)
+        _advance(running, measure, until, draw)
+    if before:
+        leaders = [lane.cure for lane in _best(running, LEADERS) if not lane.reason]
+        joining = list(islice(_new(more(leaders), lanes), plan.kept))
+        _advance(joining, measure, before[-1], len(before) - 1)
+        lanes, running = [*lanes, *joining], _best([*running, *joining], plan.finalists)
+    _advance(running, measure, end, len(before))
+    return sorted(lanes, key=standing)
 
 
-class _Runner:
-    """A lane's training, which rests between two rungs with random numbers of its own."""
+def _new(cures: Iterable[Cure], lanes: Iterable[Lane]) -> Iterator[Lane]:
+    """Those that have not run yet, in whatever order their parts are."""
+    known = {frozenset(lane.cure.label.split(" + ")) for lane in lanes}
+    for cure in cures:
+        if (label := frozenset(cure.label.split(" + "))) not in known:
+            known.add(label)
+            yield Lane(cure)
 
-    def __init__(self, fresh: Callable[[], Training], cure: Cure | None, steps: int, seed: int) -> None:
-        self.lane = Lane(cure)
-        self._fresh, self._steps, self._seed = fresh, steps, seed
-        self._training: Training | None = None
-        self._batches: Any = None
-        self._held_out: Sequence[Any] = ()
-        self._state: Any = None
-        self._losses: list[float] = []
 
-    def standing(self) -> tuple[int, float]:
-        """The further the better, then the higher the metric; what failed is last."""
-        value = self.lane.last
-        return -self.lane.steps, math.inf if math.isnan(value) else -value
+def _advance(lanes: Sequence[Lane], measure: Measure, until: int, draw: int) -> None:
+    going = [lane for lane in lanes if not lane.reason]
+    for lane, trial in zip(going, measure([lane.cure for lane in going], until, draw), strict=True):
+        last = trial.losses[-max(1, until // KEPT) :]
+        lane.metrics[until] = math.nan if trial.reason else trial.metric
+        lane.losses[until] = sum(last) / len(last) if last else math.nan
+        lane.reason = trial.reason or trial.refused
 
-    def advance(self, until: int) -> None:
-        """Trains on to this step and takes the metric; a failed lane stays as it is."""
-        if self.lane.reason:
-            self.lane.metrics[until] = math.nan
-            return
-        try:
-            self._begin()
-            assert self._training is not None
-            self.lane.reason = loop(self._training, islice(self._batches, until - len(self._losses)), self._losses)
-            self._state = random_state()
-            value = math.nan if self.lane.reason else judge_metric(self._training, self._held_out)
-        except Exception as error:  # of this change; the search goes on
-            self.lane.reason, value = failure(error), math.nan
-        self.lane.metrics[until] = value
-        if self.lane.reason:
-            self.stop()
 
-    def stop(self) -> None:
-        """Gives the memory back."""
-        self._training = self._batches = self._state = None
+def _best(lanes: Sequence[Lane], count: int) -> list[Lane]:
+    """By metric or by loss."""
+    by_metric, by_loss = (sorted(_key(lane, what) for lane in lanes) for what in ("metrics", "losses"))
 
-    def _begin(self) -> None:
-        if self._training is not None:
-            set_random_state(self._state)
-            return
-        seed_everything(self._seed)
-        training = self._fresh()
-        seed_everything(self._seed)
-        self._training = self.lane.cure.apply(training) if self.lane.cure else copied(training)
-        seed_everything(self._seed)
-        source, self._held_out, _ = split(self._training, self._steps)
-        seed_everything(self._seed)
-        self._batches = in_order(source, self._steps)
+    def place(lane: Lane) -> tuple[float, float]:
+        places = bisect_left(by_metric, _key(lane, "metrics")), bisect_left(by_loss, _key(lane, "losses"))
+        return (math.inf, 0) if lane.reason else (min(places), sum(places))
+
+    return sorted(lanes, key=place)[:count]
+
+
+def _key(lane: Lane, what: str) -> float:
+    """The lower the better."""
+    values: dict[int, float] = getattr(lane, what)
+    value = values.get(lane.steps, math.nan) * (-1 if what == "metrics" else 1)
+    return math.inf if math.isnan(value) else value
+
+
+def standing(lane: Lane) -> tuple[bool, int, float, float]:
+    """Failed ones last, then the further the better, then the higher the metric, then the lower the loss."""
+    return bool(lane.reason), -lane.steps, _key(lane, "metrics"), _key(lane, "losses")
 
 
 def checked_budget(budget: Any) -> tuple[float, str]:

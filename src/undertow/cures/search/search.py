@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from time import perf_counter
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from typing import Any
 
-from undertow.cures.cure import Cure, NotApplicableError, chosen, failure
-from undertow.cures.search.prescription import plans
-from undertow.cures.search.race import Lane, affordable, checked_budget, cost, race, rungs
-from undertow.cures.search.together import Together
-from undertow.cures.training import Training, check, split
-from undertow.cures.trials.progress import Advance, progress_bar
-from undertow.cures.trials.seeding import random_state_kept, seed_everything
-from undertow.cures.trials.trial import Trial, run
-from undertow.cures.trials.verdict import Verdict, Verdicts, judge, not_applicable, ranked
-from undertow.foundation import InputError, UndertowError
-
-LANES = 3
-"""Changes that race at least, however small the budget: one alone is no search."""
-Make = Callable[[int], Training]
-SLOWER = "learning_rate ×0.1"
-"""The second rate for a changed network.  Origin: rates are searched by decades (Bengio 2012, arXiv:1206.5533)."""
+from undertow.cures.cure import Cure, chosen
+from undertow.cures.search.asked import asked_for
+from undertow.cures.search.conduct import Search
+from undertow.cures.search.race import checked_budget
+from undertow.cures.trials.backends import TimeUpError
+from undertow.cures.trials.backends.choice import checked_backend
+from undertow.cures.trials.progress import progress_bar
+from undertow.cures.trials.seeding import random_state_kept
+from undertow.cures.trials.task import Make
+from undertow.cures.trials.verdict import Verdicts
+from undertow.foundation import InputError
 
 
 def cure(
@@ -33,6 +27,9 @@ def cure(
     progress: bool = True,
     diagnose: bool = True,
     budget: float | str = "10x",
+    path: str | PathLike[str] | None = None,
+    backend: str = "serial",
+    workers: int | None = None,
 ) -> Verdicts:
     """Search for a cure, and prove it against the untouched control, paired by seed.
 
@@ -59,13 +56,24 @@ def cure(
         Show a bar on a terminal (stderr).
     diagnose:
         Watch every trial for faults; without it nothing can be called cured.
-
     budget:
         What the search may cost, control and proof included: seconds, or "90s", "5m", "2h", or "10x" for ten times
-        the plain training.  Control and proof alone take twice the number of seeds.
+        the plain training.  Control and proof alone take twice the number of seeds.  A time is kept: what does not
+        fit is broken off, and `unproven` names it.
+    path:
+        A file for everything that has been tried, written at once.  A search that was killed goes on from it, also
+        with more seeds, other cures or a larger budget; it ends as one that was not killed.
+    backend:
+        "serial"; "processes" on this machine; or "ray": the cluster that this program is connected to, else that of
+        RAY_ADDRESS, else this machine.  The results are the same, bit for bit, if this program computes with one
+        thread (`torch.set_num_threads(1)`): other numbers of threads add up in another order.
+    workers:
+        How many trials run at a time: as many as there are cores (or GPUs) for None.  The cores are divided among
+        them.
 
-    A failing trial is its own result.  Ctrl-C gives back the verdicts of the cures that were tried on all seeds, with
-    `interrupted` set.  The random generators are given back as they were.
+    A failing trial is its own result, whether it lacks memory or kills its process (of a parallel backend); one that
+    hangs is ended by a budget of time in a parallel backend only.  Ctrl-C gives back what is proven so far and how far
+    the race came, with `interrupted` set.  The random generators are given back as they were.
 
     Raises
     ------
@@ -76,30 +84,20 @@ def cure(
     UndertowError
         The untouched training itself cannot run: no batches, a batch that the model refuses, a loss without gradient.
     """
-    began = perf_counter()
-    asked = chosen(cures) if cures is not None or not diagnose else None
+    asked = asked_for(cures) if cures is not None else None if diagnose else chosen()
     seeds, allowed = _checked(make, seeds, steps), checked_budget(budget)
-    with random_state_kept(), progress_bar(len(seeds), progress) as advance:
-        search = _Search(make, seeds, steps, diagnose, advance)
-        control = search.control()
-        if asked is None:
-            verdicts, interrupted = search.searched(control, allowed)
-        else:
-            advance("", -len(seeds) * len(asked))
-            verdicts, interrupted = search.verdicts(asked, control)
-    return Verdicts(
-        ranked(verdicts),
-        tuple(t.metric for t in control),
-        tuple(t.losses for t in control),
-        seeds,
-        search.steps,
-        search.metric,
-        seconds=perf_counter() - began,
-        interrupted=interrupted,
-        control_findings=tuple(sorted(set().union(*(t.kinds for t in control)))),
-        control_reason=next((t.reason for t in control if t.failed), ""),
-        raced=search.raced,
-    )
+    checked_backend(backend, workers)
+    with random_state_kept(), progress_bar(progress) as bar:
+        search = Search(make, seeds, steps, diagnose, allowed)
+        with search.opened(path, backend, workers, bar):
+            try:
+                search.control(asked)
+                search.hunt() if asked is None else search.listed(asked)
+            except KeyboardInterrupt:
+                search.interrupted = True
+            except TimeUpError:
+                search.out_of_time = True
+        return search.result()
 
 
 def _checked(make: Any, seeds: Any, steps: Any) -> tuple[int, ...]:
@@ -115,115 +113,3 @@ def _checked(make: Any, seeds: Any, steps: Any) -> tuple[int, ...]:
     if steps is not None and not (isinstance(steps, int) and steps > 0):
         raise InputError(f"steps={steps!r}", "a positive number of optimizer steps, or None", "steps=300")
     return seeds
-
-
-class _Search:
-    """The trials of one search, all made in the same way."""
-
-    def __init__(self, make: Make, seeds: tuple[int, ...], steps: int | None, diagnose: bool, advance: Advance) -> None:
-        self.make, self.seeds, self.diagnose, self.advance = make, seeds, diagnose, advance
-        first = self._fresh(seeds[0])
-        self._dry_run(first)
-        self.raced: tuple[Lane, ...] = ()
-        self.metric = "metric" if first.metric else "minus held-out loss"
-        *_, self.steps = split(first, steps)
-
-    def _fresh(self, seed: int) -> Training:
-        seed_everything(seed)
-        return check(self.make(seed))
-
-    def _dry_run(self, training: Training) -> None:
-        """One step and the metric, so that a training that cannot run at all is an error before the search."""
-        try:
-            run(training, 1, seed=self.seeds[0], diagnose=False, guarded=False)
-        except UndertowError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"a training whose first step or metric fails ({failure(error)})",
-                "one that runs",
-                "one step of your own loop by hand, and metric(model)",
-            ) from error
-
-    def trial(self, seed: int, cure: Cure | None = None) -> Trial:
-        self.advance(cure.label if cure else "", 0)
-        try:
-            return run(self._fresh(seed), self.steps, seed=seed, cure=cure, diagnose=self.diagnose)
-        except NotApplicableError:
-            raise
-        except Exception as error:  # make(seed) failed for this seed only
-            return Trial(math.nan, reason=failure(error))
-        finally:
-            self.advance(cure.label if cure else "", 1)
-
-    def control(self) -> list[Trial]:
-        return [self.trial(seed) for seed in self.seeds]
-
-    def searched(self, control: list[Trial], budget: tuple[float, str]) -> tuple[list[Verdict], bool]:
-        """The verdict on the winner of a race, and on the next ones while the budget lasts and nothing is proven."""
-        findings = {(f.kind, f.where): f for trial in control for f in trial.findings or ()}
-        if not findings and not any(t.failed for t in control):
-            return [], False
-        amount, unit = budget
-        left = amount if unit == "x" else amount / max(sum(t.seconds for t in control) / len(control), 1e-9)
-        left -= 2 * len(self.seeds)
-        seed = max(self.seeds) + 1
-        try:
-            candidates = plans(self._fresh(seed), findings.values(), max(affordable(left, self.steps), LANES))
-            rounds = sum(count for count, _ in rungs(len(candidates), self.steps))
-            self.advance("", -rounds)
-            raced = race(lambda: self._fresh(seed), candidates, self.steps, seed, self._told)
-            left -= cost(len(candidates), self.steps)
-        except KeyboardInterrupt:
-            return [], True
-        self.raced = tuple(raced)
-        return self._proven(raced, control, left)
-
-    def _proven(self, raced: Sequence[Lane], control: list[Trial], left: float) -> tuple[list[Verdict], bool]:
-        found: list[Verdict] = []
-        for lane in raced:
-            proven = any(v.outcome in ("cured", "helped") for v in found)
-            if lane.cure is None or lane.reason or proven or (found and left < len(self.seeds)):
-                continue
-            self.advance("", -len(self.seeds))
-            try:
-                found.append(self._verdict(lane.cure, control))
-            except KeyboardInterrupt:
-                return found, True
-            left -= len(self.seeds)
-        return found, False
-
-    def _told(self, lane: Lane) -> None:
-        self.advance(lane.cure.label if lane.cure else "", 1)
-
-    def verdicts(self, candidates: Sequence[Cure], control: list[Trial]) -> tuple[list[Verdict], bool]:
-        """The verdicts so far, and whether Ctrl-C ended the search."""
-        found: list[Verdict] = []
-        try:
-            for candidate in candidates:
-                found.append(self._verdict(candidate, control))
-                found[-1] = self._slower(candidate, found[-1], control)
-        except KeyboardInterrupt:
-            return found, True
-        return found, False
-
-    def _slower(self, candidate: Cure, verdict: Verdict, control: list[Trial]) -> Verdict:
-        """The verdict, or a better one at a tenth of the rate where the first proves nothing for another network: the
-        textbook change can fail only because the rate suited the old one."""
-        slower = Together((candidate, *chosen(SLOWER)))
-        proven = verdict.outcome not in ("no effect", "harmed")
-        if proven or not candidate.changes_network or slower.applies(self._fresh(self.seeds[0])):
-            return verdict
-        self.advance(slower.label, -len(self.seeds))  # so many trials more than the bar was told
-        return ranked([verdict, self._verdict(slower, control)])[0]
-
-    def _verdict(self, candidate: Cure, control: list[Trial]) -> Verdict:
-        trials: list[Trial] = []
-        try:
-            for seed in self.seeds:
-                trials.append(self.trial(seed, candidate))
-        except NotApplicableError as error:
-            self.advance(candidate.label, len(self.seeds) - len(trials) - 1)
-            return not_applicable(candidate, error.reason, control)
-        started = any(trial.losses for trial in trials)
-        return judge(candidate, candidate.patch(self._fresh(self.seeds[0])) if started else "", control, trials)

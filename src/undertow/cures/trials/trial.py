@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
 
 from undertow.cures.copying import copied
 from undertow.cures.cure import Cure, NotApplicableError, failure
 from undertow.cures.training import Training, in_order, split
-from undertow.cures.trials.seeding import seed_everything
+from undertow.cures.trials.effects import Effects, measured_effects
+from undertow.cures.trials.loop import After, loop, untold
+from undertow.cures.trials.seeding import random_state_kept, seed_everything
 from undertow.diagnosis import Finding, Run, watch
 from undertow.foundation import InputError, NothingObservedError, say
 from undertow.probe import objective
@@ -33,6 +34,14 @@ class Trial:
     """Why the run failed: numbers that are not finite, or an exception; empty for a sound run."""
     findings: tuple[Finding, ...] | None = None
     """Findings above a note; None where the run was not diagnosed."""
+    refused: str = ""
+    """Why the cure does not apply to this training; then nothing was run."""
+    metrics: tuple[tuple[int, float], ...] = ()
+    """(step, metric) on the way, step 0 before the first one, where they were asked for."""
+    effects: Effects | None = None
+    """What the cure costs besides, where it was asked for."""
+    transient: bool = False
+    """The failure is of the machine (no memory, a process that died): a search that is taken up tries again."""
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -44,6 +53,16 @@ class Trial:
         return frozenset(f.kind for f in self.findings or ())
 
 
+@dataclass
+class _SoFar:
+    """A run so far, which outlives an exception in it."""
+
+    losses: list[float] = field(default_factory=list)
+    metrics: list[tuple[int, float]] = field(default_factory=list)
+    findings: tuple[Finding, ...] | None = None
+    effects: Effects | None = None
+
+
 def run(
     training: Training,
     steps: int | None = None,
@@ -52,57 +71,81 @@ def run(
     cure: Cure | None = None,
     diagnose: bool = True,
     guarded: bool = True,
+    points: int = 0,
+    effects: bool = False,
+    after: After = untold,
 ) -> Trial:
     """Run a training, or a cured copy of it, and judge it by its metric.
 
     Every random generator is seeded before the cure is applied and again before the first step, so that a cure's own
     draws shift neither the data nor the dropout masks of the run.  `guarded` turns an exception into the trial's
     result; otherwise it is raised.  The given model and optimizer stay as they are.
+
+    The metric is also taken before the first step and at `points` places on the way, evenly spaced, where there are
+    any; that changes no number of the run.  `effects` compares the cure's step with the control's; `after` is told of
+    each step that is done.
     """
     began = perf_counter()
-    losses: list[float] = []
-    findings: tuple[Finding, ...] | None = None
-    metric, reason = math.nan, ""
+    so_far = _SoFar()
+    metric, reason, transient = math.nan, "", False
     try:
-        seed_everything(seed)
-        training = cure.apply(training) if cure else copied(training)
-        seed_everything(seed)
-        source, held_out, steps = split(training, steps)
-        seed_everything(seed)
-        with _observed(training) if diagnose else nullcontext() as watched:
-            reason = loop(training, in_order(source, steps), losses)
-        findings = _above_a_note(watched) if watched else None
-        metric = judge_metric(training, held_out)
+        metric, reason = _run(so_far, training, steps, seed, cure, diagnose, points, effects, after)
         reason = reason or ("" if math.isfinite(metric) else say("cures.failed.metric", value=metric))
     except Exception as error:
         if not guarded or isinstance(error, NotApplicableError):
             raise
-        reason = failure(error)
-    return Trial(metric if math.isfinite(metric) else math.nan, tuple(losses), reason, findings, perf_counter() - began)
+        reason, transient = failure(error), lacks_memory(error)
+    return Trial(
+        metric if math.isfinite(metric) else math.nan,
+        tuple(so_far.losses),
+        reason,
+        so_far.findings,
+        metrics=tuple(so_far.metrics),
+        effects=so_far.effects,
+        transient=transient,
+        seconds=perf_counter() - began,
+    )
 
 
-def loop(training: Training, batches: Any, losses: list[float]) -> str:
-    """Train; the reason where the numbers stopped being finite."""
-    model, optimizer, value_of = training.model.train(), training.optimizer, objective(training.loss)
-    for batch in batches:
-        optimizer.zero_grad()
-        loss = value_of(model, batch)
-        loss.backward()
-        clip(training)
-        optimizer.step()
-        losses.append(loss.item())
-        # A single infinite loss may pass; weights that are not finite never become so again.
-        if not math.isfinite(losses[-1]) and not _finite(model):
-            return say("cures.failed.nonfinite", step=len(losses) - 1)
-    return "" if _finite(model) else say("cures.failed.nonfinite", step=len(losses) - 1)
+def _run(
+    so_far: _SoFar,
+    training: Training,
+    steps: int | None,
+    seed: int,
+    cure: Cure | None,
+    diagnose: bool,
+    points: int,
+    effects: bool,
+    after: After,
+) -> tuple[float, str]:
+    """The metric, and why the run failed."""
+    seed_everything(seed)
+    changed = cure.apply(training) if cure else copied(training)
+    seed_everything(seed)
+    source, held_out, steps = split(changed, steps)
+    if effects:
+        with suppress(Exception):  # of what cannot be measured, the cure's own trial is not to blame
+            so_far.effects = measured_effects(training, changed, steps)
+    at = {round(steps * i / points) for i in range(points)} if points else set()
+
+    def told(step: int) -> None:
+        if step in at:
+            so_far.metrics.append((step, metric_between(changed, held_out)))
+        after(step)
+
+    seed_everything(seed)
+    told(0)
+    with _observed(changed) if diagnose else nullcontext() as watched:
+        reason = loop(changed, in_order(source, steps), so_far.losses, told)
+    so_far.findings = _above_a_note(watched) if watched else None
+    metric = judge_metric(changed, held_out)
+    if points:
+        so_far.metrics.append((len(so_far.losses), metric if math.isfinite(metric) else math.nan))
+    return metric, reason
 
 
-def clip(training: Training) -> None:
-    """Clips the gradients as the training wants it."""
-    if callable(training.clip):
-        training.clip(list(training.model.parameters()))
-    elif training.clip is not None:
-        nn.utils.clip_grad_norm_(training.model.parameters(), training.clip)
+def lacks_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _observed(training: Training) -> Run:
@@ -117,8 +160,14 @@ def _above_a_note(watched: Run) -> tuple[Finding, ...] | None:
         return None
 
 
-def _finite(model: nn.Module) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
+def metric_between(training: Training, held_out: Sequence[Any]) -> float:
+    """The metric in the middle of a run, which goes on as if it had not been taken."""
+    modes = {module: module.training for module in training.model.modules()}
+    with random_state_kept():
+        metric = judge_metric(training, held_out)
+    for module, mode in modes.items():
+        module.training = mode
+    return metric if math.isfinite(metric) else math.nan
 
 
 def judge_metric(training: Training, held_out: Sequence[Any]) -> float:

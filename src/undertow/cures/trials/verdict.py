@@ -10,6 +10,7 @@ from typing import Literal
 
 from undertow.cures.cure import Cure
 from undertow.cures.search.race import Lane
+from undertow.cures.trials.effects import Effects
 from undertow.cures.trials.trial import Trial
 from undertow.diagnosis import Finding
 from undertow.foundation import Registry, say
@@ -17,6 +18,7 @@ from undertow.foundation import Registry, say
 Outcome = Literal["cured", "helped", "no effect", "harmed", "not applicable"]
 OUTCOMES: tuple[Outcome, ...] = ("cured", "helped", "no effect", "not applicable", "harmed")
 """Best first."""
+PROVEN: tuple[Outcome, ...] = ("cured", "helped")
 # Student's t for a two-sided 95 % interval by degrees of freedom 1, 2, ... (quantile 0.975; computed to 3 decimals)
 STUDENT_T = (
     12.706,
@@ -83,8 +85,10 @@ class Verdict:
     """The cure itself."""
     cost: float = field(default=math.nan, compare=False)
     """Of its trials, in plain trainings."""
-    metrics: tuple[tuple[tuple[int, float], ...], ...] = ()
-    """Per seed: (step, metric), from step 0 on."""
+    metrics: tuple[tuple[tuple[int, float], ...], ...] = field(default=(), compare=False)
+    """Per seed: (step, metric), from step 0 on, at as many places as cost little time."""
+    effects: Effects | None = None
+    """What the cure costs besides, on the first seed; None where it could not be measured."""
 
     @property
     def says(self) -> str:
@@ -119,15 +123,19 @@ class Verdicts:
     """Changes that are meant for these findings and were not tried, each with the reason."""
     untrained: tuple[float, ...] = ()
     """The control's metric per seed before any step."""
-    control_metrics: tuple[tuple[tuple[int, float], ...], ...] = ()
+    control_metrics: tuple[tuple[tuple[int, float], ...], ...] = field(default=(), compare=False)
     """The control's `Verdict.metrics`."""
     cost: float = field(default=math.nan, compare=False)
     """Of the whole search, in plain trainings."""
+    out_of_time: bool = field(default=False, compare=False)
+    """Whether the budget's time broke something off."""
+    unproven: tuple[str, ...] = field(default=(), compare=False)
+    """Labels of changes that were worth a proof, for which the time did not suffice."""
 
     @property
     def best(self) -> Verdict | None:
         """The first verdict that is cured or helped."""
-        return next((v for v in self.verdicts if v.outcome in ("cured", "helped")), None)
+        return next((v for v in self.verdicts if v.outcome in PROVEN), None)
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -156,7 +164,7 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
     return fmean(differences) - half, fmean(differences) + half
 
 
-def judge(cure: Cure, patch: str, control: Sequence[Trial], cured: Sequence[Trial]) -> Verdict:
+def judge(cure: Cure, patch: str, control: Sequence[Trial], cured: Sequence[Trial], cost: float = math.nan) -> Verdict:
     """The verdict of a cure's trials against the control's, seed by seed."""
     pairs = list(zip(control, cured, strict=True))
     bounds = interval([a.metric - b.metric for b, a in pairs if not math.isnan(a.metric - b.metric)])
@@ -173,6 +181,10 @@ def judge(cure: Cure, patch: str, control: Sequence[Trial], cured: Sequence[Tria
         reason=next((t.reason for t in cured if t.failed), ""),
         remaining=tuple(sorted(set().union(*(t.kinds for t in cured)))),
         seconds=sum(t.seconds for t in cured),
+        change=cure,
+        cost=cost,
+        metrics=tuple(t.metrics for t in cured),
+        effects=next((t.effects for t in cured if t.effects), None),
     )
 
 
@@ -186,6 +198,7 @@ def not_applicable(cure: Cure, reason: str, control: Sequence[Trial]) -> Verdict
         "",
         befores=tuple(t.metric for t in control),
         reason=reason,
+        change=cure,
     )
 
 
