@@ -20,6 +20,7 @@ SWAPS = {cure.name: type(cure.layer()) for cure in all_cures() if isinstance(cur
 SHAPES = {cnn: (2, 6, 6), rnn: (5, 6), lstm: (5, 6)}
 NETS = [mlp, nested, Named, cnn, rnn, lstm]
 DRAWING = {*SWAPS, "matched_init", "orthogonal_init", "orthogonal_recurrence", "gated_recurrence", "wider", "frelu"}
+DRAWING |= {"chrono_init"}
 EVERYWHERE = {"adam", "adamw", "rmsprop", "momentum", "weight_decay", "learning_rate"}
 EVERYWHERE |= {"clip_norm", "clip_value", "adaptive_clip", "z_clip", "standardise"}
 CHAIN = {*SWAPS, "matched_init", "orthogonal_init", "batch_norm", "layer_norm", "rms_norm"}

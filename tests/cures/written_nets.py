@@ -138,3 +138,19 @@ class Fused(Attention):
         h = self.embed(x)
         h = h + F.scaled_dot_product_attention(self.query(h), self.key(h), self.value(h))
         return self.out(h.mean(1))
+
+
+class Forgetful(nn.Module):
+    """A cell in a loop that hands on no gradient from step to step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.RNNCell(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 8)
+        for t in range(x.shape[1]):
+            h = self.cell(x[:, t], h)
+            if t % 2:
+                h = h.detach()
+        return self.out(self.cell(x[:, -1], h))

@@ -17,9 +17,9 @@ from undertow.record import Recording, TimeReading
 from undertow.record.flow import EXPLODED
 
 CURES = {
-    "weights": ("orthogonal_recurrence", "gated_recurrence", "clip_norm", "learning_rate"),
-    "activation": ("gated_recurrence", "clip_norm", "learning_rate"),
-    "depth": ("gated_recurrence", "clip_norm", "learning_rate"),
+    "weights": ("orthogonal_recurrence", "gated_recurrence", "clip_norm", "learning_rate", "shorter_bptt"),
+    "activation": ("gated_recurrence", "clip_norm", "learning_rate", "shorter_bptt"),
+    "depth": ("gated_recurrence", "clip_norm", "learning_rate", "shorter_bptt"),
 }
 
 

@@ -15,9 +15,9 @@ from undertow.record import Recording, TimeReading
 from undertow.record.flow import LOST, VANISHED
 
 CURES = {
-    "weights": ("orthogonal_recurrence", "gated_recurrence", "forget_bias"),
-    "activation": ("gated_recurrence", "orthogonal_recurrence"),
-    "depth": ("orthogonal_recurrence", "gated_recurrence", "forget_bias"),
+    "weights": ("orthogonal_recurrence", "gated_recurrence", "chrono_init", "forget_bias", "identity_recurrence"),
+    "activation": ("gated_recurrence", "orthogonal_recurrence", "chrono_init", "identity_recurrence"),
+    "depth": ("orthogonal_recurrence", "gated_recurrence", "chrono_init", "forget_bias", "identity_recurrence"),
 }
 
 
