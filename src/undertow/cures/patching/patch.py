@@ -6,7 +6,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, islice
 from pathlib import Path
 from types import FunctionType
@@ -57,6 +57,8 @@ class Patched:
     """Whether the patched `make` was seen to start and to make its first steps just as the trial's training, given
     the same random numbers; else only the structure is the same."""
     encoding: str = "utf-8"
+    aligned: str = field(default="", repr=False)
+    """The same text, drawing for the cure from the trial's random numbers; for comparisons alone."""
 
     @property
     def diff(self) -> str:
@@ -94,10 +96,11 @@ def patched(make: Callable[[int], Training], cure: Cure, *, seed: int = 0) -> Pa
         writer = _Writer(file, inspect.unwrap(make).__name__, cure, before, cure.apply(before), seed)
         try:
             edits, exact, kind = writer.best()
-            source, why_not = fitted(file.text, file.changed(edits), file.width, file.tree.default_indent), ""
         except _Refused as refused:
-            source, exact, kind, why_not = "", False, "lines only", str(refused)
-    return Patched(file.path, writer.name, file.text, source, kind, lines, why_not, exact, file.encoding)
+            return Patched(file.path, writer.name, file.text, "", "lines only", lines, str(refused))
+    source = fitted(file.text, file.changed(edits), file.width, file.tree.default_indent)
+    aligned = file.changed(edits, aligned=True)
+    return Patched(file.path, writer.name, file.text, source, kind, lines, "", exact, file.encoding, aligned)
 
 
 def write(patched: Patched, path: str | Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from undertow.cures.cure import failure
+from undertow.cures.patching.draws import HOLDER, Draws
 from undertow.cures.patching.loading import loaded
 from undertow.cures.patching.patch import Patched
 from undertow.cures.training import check
@@ -25,14 +26,17 @@ class Proof:
     equal: bool
     """Whether they are the trial's to the last bit."""
     holds: bool
-    """Whether they prove the gain again: the trial's very numbers, or a 95 % interval of their paired differences
-    from the control that lies above 0, and no fault that the trial had not."""
+    """Whether the file does what the trial did: the trial's very numbers, with its own random numbers or with the
+    trial's; or a gain that is proven again, by a 95 % interval of the paired differences from the control that lies
+    above 0 and no fault that the trial had not."""
     interval: tuple[float, float]
     """Of the mean paired difference from the control."""
     findings: tuple[str, ...] = ()
     """Kinds above a note that any run shows."""
     reason: str = ""
     """Why a run failed."""
+    equal_aligned: bool = False
+    """Whether the metrics are the trial's to the last bit where the file draws the trial's random numbers."""
 
     @property
     def says(self) -> str:
@@ -41,6 +45,7 @@ class Proof:
             return say("patching.equal", seeds=len(self.metrics))
         low, high = self.interval
         key = "patching.broke" if self.reason else "patching.holds" if self.holds else "patching.fails"
+        key = "patching.aligned" if self.equal_aligned and not self.reason else key
         found = ", ".join(self.findings) or "-"
         return say(key, low=low, high=high, seeds=len(self.metrics), reason=self.reason, findings=found)
 
@@ -48,8 +53,9 @@ class Proof:
 def prove(patched: Patched, verdict: Verdict, seeds: Sequence[int], steps: int | None = None) -> Proof:
     """Run the patched file's `make` on the seeds of a verdict, for the same steps, beside the verdict's numbers.
 
-    Where the cure draws no random numbers, or draws them in the same order, the metrics are equal bit for bit.  Else
-    the patched runs have other starting weights than the trial's, and have to prove the gain by themselves.
+    Where the cure draws no random numbers the metrics are equal bit for bit.  Else the patched file starts from other
+    weights than the trial, which drew the cure's after all else; it is then run once more drawing as the trial did,
+    and where that differs too it has to prove the gain by itself.
 
     Raises
     ------
@@ -64,27 +70,43 @@ def prove(patched: Patched, verdict: Verdict, seeds: Sequence[int], steps: int |
             f"the verdict's {len(verdict.afters)}",
             "prove(patched, verdict, seeds=verdicts.seeds)",
         )
-    with random_state_kept(), loaded(patched.source, patched.file) as module:
-        trials = [_trial(getattr(module, patched.name), seed, steps) for seed in seeds]
-    return _judged(trials, verdict)
+    with random_state_kept():
+        trials = _trials(patched, patched.source, seeds, steps)
+        metrics = tuple(t.metric for t in trials)
+        same = _same(metrics, verdict.afters)
+        if same or not patched.exact:
+            return _judged(trials, verdict, same, False)
+        again = tuple(t.metric for t in _trials(patched, patched.aligned, seeds, steps))
+    return _judged(trials, verdict, False, _same(again, verdict.afters))
 
 
-def _trial(make: object, seed: int, steps: int | None) -> Trial:
-    seed_everything(seed)
-    try:
-        return run(check(make(seed)), steps, seed=seed)  # type: ignore[operator]
-    except Exception as error:
-        return Trial(math.nan, reason=failure(error))
+def _trials(patched: Patched, text: str, seeds: Sequence[int], steps: int | None) -> list[Trial]:
+    assert patched.file is not None
+    found: list[Trial] = []
+    with loaded(text, patched.file, {HOLDER: Draws(0)}) as module:
+        for seed in seeds:
+            setattr(module, HOLDER, Draws(seed))
+            seed_everything(seed)
+            try:
+                found.append(run(check(getattr(module, patched.name)(seed)), steps, seed=seed))
+            except Exception as error:
+                found.append(Trial(math.nan, reason=failure(error)))
+    return found
 
 
-def _judged(trials: Sequence[Trial], verdict: Verdict) -> Proof:
+def _same(metrics: Sequence[float], others: Sequence[float]) -> bool:
+    pairs = zip(metrics, others, strict=True)
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
+
+
+def _judged(trials: Sequence[Trial], verdict: Verdict, equal: bool, equal_aligned: bool) -> Proof:
     metrics = tuple(t.metric for t in trials)
     pairs = zip(metrics, verdict.befores, strict=True)
     bounds = interval([a - b for a, b in pairs if not math.isnan(a - b)])
     findings = tuple(sorted(set().union(*(t.kinds for t in trials))))
     reason = next((t.reason for t in trials if t.failed), "")
-    equal = all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(metrics, verdict.afters, strict=True))
     # A control without a metric leaves no difference; sound runs where it failed are the gain.
     gained = bounds[0] > 0 or (any(map(math.isnan, verdict.befores)) and not reason)
-    holds = equal or (gained and not reason and set(findings) <= set(verdict.remaining))
-    return Proof(metrics, equal, holds, bounds, findings, reason)
+    proven = equal_aligned or (gained and set(findings) <= set(verdict.remaining))
+    holds = equal or (proven and not reason)
+    return Proof(metrics, equal, holds, bounds, findings, reason, equal_aligned)
