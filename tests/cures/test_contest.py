@@ -75,9 +75,9 @@ def test_variants_are_one_step_away_and_put_the_network_first():
     leader = Together((RELU, ADAM))
     found = labels(variants(small(), leader, [RELU, ELU, BATCH, WIDER]))
     assert found[:4] == [
-        "relu + batch_norm + adam",
-        "relu + adam + learning_rate ×0.1",
         "relu + wider + adam",
+        "relu + adam + learning_rate ×0.1",
+        "relu + batch_norm + adam",
         "relu + adam + learning_rate ×10",
     ]
     assert len(found) == 4

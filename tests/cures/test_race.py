@@ -105,7 +105,7 @@ def test_variants_of_the_leaders_join_and_can_win():
     lanes = race([ADAM, RELU, ELU], laid, 270, 10.0, more)
     assert asked == [["relu"]]
     assert lanes[0].cure is SWISH
-    assert laid.at == {"adam": 10, "relu": 90, "elu": 10, "swish": 90}, "one joins: what has run does not run again"
+    assert laid.at == {"adam": 10, "relu": 135, "elu": 10, "swish": 135}, "one joins: what has run does not run again"
 
 
 def test_an_empty_race_is_none():

@@ -14,11 +14,11 @@ from undertow.cures.trials.trial import Trial
 from undertow.foundation import InputError
 
 KEPT = 3
-"""One lane in three goes on to the next rung, which has three times as many steps.  Origin: eta of Hyperband (Li et al.
-2016, arXiv:1603.06560), which varies little between 3 and 4."""
-RUNGS = 3
-"""Rungs, the last of them at a third of the training: from there on the order of good lanes hardly changes, and the
-proof runs on every seed anyway."""
+"""One lane in three goes on to the next rung.  Origin: eta of Hyperband (Li et al. 2016, arXiv:1603.06560), which
+varies little between 3 and 4."""
+SHARES = (1 / 27, 1 / 9, 1 / 2)
+"""Of the training that the rungs take.  The last one is longer than three times the one before, since high rates lead
+early and are overtaken late (Li et al. 2016: the horizon is Hyperband's own open choice); half is ours."""
 FEWEST = 5
 """Steps of the first rung at least: before them a metric is that of the initial weights."""
 FINALISTS = 3
@@ -81,7 +81,7 @@ class Schedule:
 
 def schedule(lanes: int, steps: int, trainings: float) -> Schedule:
     """The widest race of so many lanes at most that costs no more than so many whole trainings."""
-    untils = sorted({min(steps, max(FEWEST, math.ceil(steps / KEPT**k))) for k in range(1, RUNGS + 1)})
+    untils = sorted({min(steps, max(FEWEST, math.ceil(steps * share))) for share in SHARES})
     found = _of(min(lanes, LEAST), untils)
     for first in range(min(lanes, LEAST) + 1, lanes + 1):
         if (wider := _of(first, untils)).cost > trainings * steps:
