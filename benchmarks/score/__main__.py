@@ -6,6 +6,7 @@
     python -m benchmarks.score --truth                  whether the labels of our own models hold, without any tool
     python -m benchmarks.score --only vanishing loops   a name, a file or a kind; printed, not written
     python -m benchmarks.score --only public            a whole source (public, own, matrix) is written
+    python -m benchmarks.score --first-sight --only sparse   new models, before a rule's writer sees them: kept for good
 
 Each run is in one process with one thread. What a tool said is kept in benchmarks/results/score-TOOL-SOURCE.json, and
 the page is made of all that is kept; --page makes it anew.
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ from benchmarks.score.metamorphic import CHANGES
 from benchmarks.score.outcome import Outcome, judged
 from benchmarks.score.page import SOURCES, counts, page
 from benchmarks.score.processes import parallel
-from benchmarks.score.sources import CASES, ROOT, all_cases, chosen
+from benchmarks.score.sources import CASES, ROOT, all_cases, chosen, label_holds
 from benchmarks.score.tools import TOOLS
 from benchmarks.score.training import Case
 
@@ -75,36 +77,70 @@ def score(tool: str, cases: list[Case], options: argparse.Namespace) -> None:
 
 
 def metamorphic(cases: list[Case], options: argparse.Namespace) -> None:
-    """Each change beside none, on every run in the ordinary loop."""
+    """Each change beside none, on every run in the ordinary loop; kept after each change."""
     ordinary = [c for c in cases if c.source != "matrix" and c.training(options.seeds[0]).loop is None]
-    work = [(c.name, s, "undertow", options.cases, x) for c in ordinary for s in options.seeds for x in ("", *CHANGES)]
-    said: dict[tuple[str, int, str], set[str]] = {}
-    for w, o in zip(work, parallel(one, work, options.jobs), strict=True):
-        said[w[0], w[1], w[4]] = {f"broke down: {o.error}"} if o.error else {s.kind for s in o.said}
-        before = said[w[0], w[1], ""]
-        if said[w[0], w[1], w[4]] != before:
-            print(
-                f"{w[0]} seed {w[1]} {w[4]}: {names(said[w[0], w[1], w[4]])} for {names(before)}",
-                flush=True,
-            )
-    by_change: dict[str, Any] = {}
-    for change in CHANGES:
-        keys = [k for k in said if k[2] == change]
-        changed = [k for k in keys if said[k] != said[k[0], k[1], ""]]
-        lines = [f"`{n}` {s}: {names(said[n, s, c])} for {names(said[n, s, ''])}" for n, s, c in changed]
-        by_change[change] = {"runs": len(keys), "same": len(keys) - len(changed), "changed": lines}
+    keys = [(c.name, seed) for c in ordinary for seed in options.seeds]
+    plain, by_change = dict[tuple[str, int], Outcome](), dict[str, Any]()
+    for change in ("", *CHANGES):
+        print(f"# {change or 'unchanged'}", flush=True)
+        work = [(name, seed, "undertow", options.cases, change) for name, seed in keys]
+        found = {(o.case, o.seed): o for o in runs(work, options)}
+        plain = plain or found
+        if not change:
+            continue
+        changed = [k for k in keys if kinds(found[k]) != kinds(plain[k])]
+        work = [(*k, options.cases, change) for k in changed]
+        true = dict(zip(changed, parallel(still_true, work, options.jobs), strict=True))
+        by_change[change] = {
+            "runs": len(keys),
+            "same": len(keys) - len(changed),
+            "answers": sum(right(found[k]) == right(plain[k]) for k in keys),
+            "changed": [
+                {"case": k[0], "seed": k[1], "now": kinds(found[k]), "before": kinds(plain[k]), "true": true[k]}
+                | {"right": right(found[k]), "was_right": right(plain[k])}
+                for k in changed
+            ],
+        }
         print(f"{change}: same verdict {len(keys) - len(changed)} / {len(keys)}")
-    if whole(options):
-        save("score-metamorphic", {"by_change": by_change})
+        for line in by_change[change]["changed"]:
+            print(line)
+        if whole(options):
+            save("score-metamorphic", {"seeds": options.seeds, "by_change": by_change})
+
+
+def kinds(o: Outcome) -> str:
+    return f"broke down: {o.error}" if o.error else ", ".join(sorted({s.kind for s in o.said})) or "nothing"
+
+
+def right(o: Outcome) -> bool:
+    """Whether the fault is found, or the healthy run left alone."""
+    return not o.false_alarm if o.healthy else o.found
+
+
+def still_true(name: str, seed: int, folder: Path, change: str) -> bool | None:
+    """Whether the label holds under the change; None for our own models, whose labels are a metric."""
+    case = all_cases(folder)[name]
+    torch.set_num_threads(1)
+    return label_holds(case, seed, CHANGES[change], folder) if case.source == "public" else None
+
+
+def first_sight(cases: list[Case], options: argparse.Namespace) -> None:
+    """What is said of models that no rule's writer has seen, kept for good: judged again they are no surprise."""
+    path = RESULTS / "score-first-sight.json"
+    kept = json.loads(path.read_text())["outcomes"] if path.is_file() else []
+    new = [c for c in cases if c.name not in {o["case"] for o in kept}]
+    work = [(c.name, seed, "undertow", options.cases) for c in new for seed in options.seeds]
+    found = sorted(runs(work, options), key=lambda o: (o.case, o.seed))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    outcomes = [*kept, *({**asdict(o), "commit": commit.stdout.strip()} for o in found)]
+    save("score-first-sight", {"version": installed("undertow"), "outcomes": outcomes})
 
 
 def whole(options: argparse.Namespace) -> bool:
     """Whether all runs of a source are judged, so that they are worth keeping."""
     return set(options.only) <= set(SOURCES)
-
-
-def names(found: set[str]) -> str:
-    return ", ".join(sorted(found)) or "nothing"
 
 
 def installed(tool: str) -> str:
@@ -127,8 +163,8 @@ def write(cases: dict[str, Case]) -> None:
     """The page of all that is kept."""
     kept = {(t, s): RESULTS / f"score-{t}-{s}.json" for t in TOOLS for s in SOURCES}
     results = {key: json.loads(path.read_text()) for key, path in kept.items() if path.is_file()}
-    changes = RESULTS / "score-metamorphic.json"
-    text = page(results, cases, json.loads(changes.read_text()) if changes.is_file() else None)
+    more = [RESULTS / f"score-{name}.json" for name in ("metamorphic", "first-sight")]
+    text = page(results, cases, *(json.loads(path.read_text()) if path.is_file() else None for path in more))
     PAGE.write_text(text)
     print(f"written: {PAGE}")
 
@@ -142,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=["undertow"], metavar="TOOL")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    for flag in ("--peers", "--metamorphic", "--truth", "--page"):
+    for flag in ("--peers", "--metamorphic", "--truth", "--page", "--first-sight"):
         parser.add_argument(flag, action="store_true")
     options = parser.parse_args(arguments)
     try:
@@ -153,12 +189,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.truth:
         return truth.check([c for c in cases if c.source == "own"], options.seeds, options.jobs)
-    if options.metamorphic:
+    if options.first_sight:
+        first_sight(cases, options)
+    elif options.metamorphic:
         metamorphic(cases, options)
     elif not options.page:
         for tool in [t for t in TOOLS if not t.startswith("undertow")] if options.peers else options.tools:
             score(tool, cases, options)
-    if whole(options):
+    if whole(options) or options.first_sight:
         write(every)
     return 0
 

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from benchmarks.score.training import Case, Training, own_cases
@@ -80,6 +82,29 @@ def _public_training(folder: Path, name: str) -> Training:
         clip=setup.clip,
         autocast=setup.autocast,
     )
+
+
+def label_holds(case: Case, seed: int, change: Callable[[Training], Training], folder: Path = CASES) -> bool:
+    """Whether a public case is still what its label says under a change, measured by the cases' own truth.py."""
+    cases = _public(folder)
+    truth = import_module("truth")
+    training = change(case.training(seed))
+    setup = replace(
+        cases.build(case.name, seed),
+        model=training.model,
+        optimizer=training.optimizer,
+        loss_fn=training.loss,
+        batches=lambda: training.batches,
+        steps=len(training.batches) // training.accumulate,
+        clip=training.clip,
+        autocast=training.autocast,
+        accumulate=training.accumulate,
+    )
+    with patch.object(truth, "build", lambda _name, _seed: setup):
+        measured = truth.measure(case.name, seed)
+    if case.healthy:
+        return truth.label_is_true(cases.CASES[case.name], measured)
+    return all(any(truth.holds(kind, measured) for kind in kinds) for kinds in case.expect)
 
 
 def matrix() -> list[Case]:
