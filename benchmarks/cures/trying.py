@@ -6,7 +6,7 @@ import random
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 from statistics import fmean
@@ -60,7 +60,6 @@ class Tried:
     good: float = 0.0
     known: str = ""
     epochs: int | None = None
-    effects: str = field(default="")
 
 
 def tried(name: str, folder: Path, seeds: Sequence[int], with_random: bool) -> Tried:
@@ -91,7 +90,7 @@ def _tried(case: Sick, seeds: tuple[int, ...], with_random: bool) -> Tried:
         best.cure if best else "",
         best.outcome if best else "",
         mean(best.afters) if best else control,
-        cost(verdicts),
+        verdicts.cost,
         seconds,
         fresh_outcome=fresh[0],
         fresh_control=fresh[1],
@@ -103,12 +102,6 @@ def _tried(case: Sick, seeds: tuple[int, ...], with_random: bool) -> Tried:
     )
 
 
-def cost(verdicts: Verdicts) -> float:
-    """Of a search in plain trainings, by optimizer steps."""
-    whole = len(verdicts.seeds) * (1 + sum(bool(v.curves) for v in verdicts))
-    return whole + sum(lane.steps for lane in verdicts.raced) / verdicts.steps
-
-
 def mean(metrics: Sequence[float]) -> float:
     return fmean(WORST if isnan(m) else m for m in metrics)
 
@@ -116,7 +109,8 @@ def mean(metrics: Sequence[float]) -> float:
 def _fresh(case: Sick, verdicts: Verdicts, steps: int) -> tuple[str, float, float]:
     """The outcome on seeds that the search has not seen, the control's metric there, and the cure's."""
     assert verdicts.best
-    change = _named(verdicts.best.cure)
+    change = verdicts.best.change
+    assert change
     control = [_trial(case, seed, steps) for seed in FRESH]
     cured = [_trial(case, seed, steps, change) for seed in FRESH]
     judged = judge(change, "", control, cured)
@@ -126,12 +120,6 @@ def _fresh(case: Sick, verdicts: Verdicts, steps: int) -> tuple[str, float, floa
 def _trial(case: Sick, seed: int, steps: int, change: Cure | None = None) -> Trial:
     torch.manual_seed(seed)
     return run(case.make(seed), steps, seed=seed, cure=change)
-
-
-def _named(label: str) -> Cure:
-    by_label = {c.label: c for c in all_cures()}
-    parts = tuple(by_label[part] for part in label.split(" + "))
-    return parts[0] if len(parts) == 1 else Together(parts)
 
 
 def _random(case: Sick, seeds: tuple[int, ...], verdicts: Verdicts, repeat: int) -> tuple[float, str]:
