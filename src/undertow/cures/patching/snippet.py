@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import libcst as cst
 
 from undertow.cures.cure import Cure
 from undertow.cures.patching.layout import broken, one_line
+from undertow.cures.search.together import Together
 from undertow.cures.surgery.source import edits_patch
 from undertow.cures.training import Training
 
@@ -81,9 +82,8 @@ def snippet(cure: Cure, training: Training) -> Snippet:
 
 
 def _lines(cure: Cure, training: Training) -> str:
-    parts: Iterable[Cure] = getattr(cure, "parts", ())
-    if parts:
-        return "\n".join(_lines(part, training) for part in parts)
+    if isinstance(cure, Together):
+        return "\n".join(_lines(part, training) for part in cure.parts)
     edits = edits_patch(cure.edits(training))
     text = cure.patch(training)
     return text.replace(edits, "") if edits else text

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from time import monotonic
 
 from undertow.cures.cure import failure
+from undertow.cures.search.together import Together
 from undertow.cures.trials.backends.backend import Backend, TimeUpError, Told
 from undertow.cures.trials.backends.parcel import parcel
 from undertow.cures.trials.bench import Lane, lane_of
@@ -82,7 +83,7 @@ class Pool(Backend):
             seat.kill()
 
     def _parcel(self, task: Task, alive: Collection[Lane]) -> bytes:
-        parts = getattr(task.cure, "parts", (task.cure,))
+        parts = task.cure.parts if isinstance(task.cure, Together) else (task.cure,)
         return parcel((task, set(alive)), *(type(part) for part in parts))
 
     def _next(self, number: int, waiting: list[Task]) -> Task:
