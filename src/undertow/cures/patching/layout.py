@@ -88,8 +88,8 @@ def broken(code: str, indent: str, width: int, step: str, inside: bool = False) 
     if inside and len(parts := _parts(code)) > 1:
         return [line for part in parts for line in broken(f"{part},", indent, width, step)]
     bracket = next((b for b in reversed(_brackets(code)) if code[b.opening + 1 : b.closing].strip()), None)
-    if bracket is None or code.startswith(("if ", "elif ", "while ")):
-        return _condition(code, indent, step)
+    if (parts := _conditions(code)) or bracket is None:
+        return _condition(parts, code, indent, step)
     head, body, tail = code[: bracket.opening + 1], code[bracket.opening + 1 : bracket.closing], code[bracket.closing :]
     parts, inner = _parts(body), indent + step
     if len(inner + body) <= width and not (bracket.atom and len(parts) > 1):
@@ -101,14 +101,19 @@ def broken(code: str, indent: str, width: int, step: str, inside: bool = False) 
     return [indent + head, *middle, indent + tail]
 
 
-def _condition(code: str, indent: str, step: str) -> list[str]:
-    """`if a and b:` in brackets, a line for each part."""
+def _conditions(code: str) -> list[str]:
+    """The parts of `if a and b:`; none of a line that is no such condition."""
     first, _, rest = code.partition(" ")
-    parts = _split(rest.removesuffix(":"), " and ")
-    if not code.endswith(":") or len(parts) < 2:
+    parts = _split(rest.removesuffix(":"), "and") if first in ("if", "elif", "while") and code.endswith(":") else []
+    return parts if len(parts) > 1 else []
+
+
+def _condition(parts: Sequence[str], code: str, indent: str, step: str) -> list[str]:
+    """`if a and b:` in brackets, a line for each part; any other line as it is."""
+    if not parts:
         return [indent + code]
     inner = [f"{indent}{step}{'and ' * bool(i)}{part}" for i, part in enumerate(parts)]
-    return [f"{indent}{first} (", *inner, f"{indent}):"]
+    return [f"{indent}{code.partition(' ')[0]} (", *inner, f"{indent}):"]
 
 
 def _comment(code: str) -> tuple[str, str]:
@@ -123,9 +128,9 @@ def _parts(code: str) -> list[str]:
     return [part for part in (each.strip() for each in _split(code, ",")) if part]
 
 
-def _split(code: str, separator: str) -> list[str]:
+def _split(code: str, word: str) -> list[str]:
     """At a comma, or a word, outside of all brackets."""
-    places, depth, word = [], 0, separator.strip()
+    places, depth = [], 0
     for token in _tokens(code):
         depth += _depth(token)
         if depth == 0 and token.string == word:

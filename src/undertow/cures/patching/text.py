@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tokenize
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,8 @@ from typing import TypeVar
 import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper, ParentNodeProvider
 
+STANDARD = 88
+"""Black's and ruff's line length."""
 Node = TypeVar("Node", bound=cst.CSTNode)
 
 
@@ -26,6 +29,21 @@ class Change:
     aligned: str | None = None
     """What stands there instead when the patch is compared with the trial: the same, drawing from the trial's
     generator (see `draws`)."""
+
+
+def _configured(path: Path) -> int | None:
+    """The line length of ruff or black in the nearest project file that has one."""
+    for folder in path.resolve().parents:
+        for name, tools in (("ruff.toml", ()), (".ruff.toml", ()), ("pyproject.toml", ("ruff", "black"))):
+            try:
+                found = tomllib.loads((folder / name).read_text(encoding="utf-8"))
+            except (OSError, ValueError):  # none, or one that the formatter refuses too
+                continue
+            tables = [found.get("tool", {}).get(tool, {}) for tool in tools] or [found]
+            length = next((table["line-length"] for table in tables if "line-length" in table), None)
+            if isinstance(length, int):
+                return length
+    return None
 
 
 class OverlapError(ValueError):
@@ -122,8 +140,16 @@ class File:
 
     @cached_property
     def width(self) -> int:
-        """Characters that a line may have: the formatters' 88, or what the file itself has."""
-        return max(88, *(len(line) for line in self.text.splitlines()), 0)
+        """Characters that a line may have: as the project's formatter is told, else as the longest line of the file's
+        code, but at least the formatters' own 88."""
+        return _configured(self.path) or max(STANDARD, *self._code_widths())
+
+    def _code_widths(self) -> Iterator[int]:
+        """Where the code ends in each line, comments and texts left aside."""
+        yield 0
+        for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
+            if token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):
+                yield token.end[1]
 
     def changed(self, changes: Iterable[Change], aligned: bool = False) -> str:
         """The whole text with the changes, new lines ended as the file's own.
