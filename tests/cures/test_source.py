@@ -159,6 +159,22 @@ def test_modules_at_the_output_are_exchanged_in_the_model():
     assert one("class_axis").applies(three(nn.LogSoftmax(1), F.nll_loss)) is not None
 
 
+def test_an_output_that_cannot_reach_its_targets_is_opened():
+    def case(net: str, scale: float) -> Training:
+        torch.manual_seed(0)
+        made = training(getattr(written_nets, net)(), loss=F.mse_loss)
+        made.batches = [(x, x[:, 0].abs() * scale) for x, _ in made.batches]  # pyright: ignore
+        return made
+
+    assert short(one("linear_output").edits(case("Bounded", 50.0))) == ["torch.sigmoid(y) -> y"]
+    (edit,) = one("linear_output").edits(case("Rectified", 1.0))
+    assert edit.new == "self.out(torch.tanh(self.body(x))).squeeze(1)"
+    assert "no activation on the output" in str(one("linear_output").applies(case("Bounded", 0.1)))
+    given = training(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1), nn.Tanh()), loss=F.mse_loss)
+    given.batches = [(x, x[:, :1] * 40) for x, _ in given.batches]  # pyright: ignore
+    assert isinstance(one("linear_output").apply(given).model[3], nn.Identity)
+
+
 def test_healthy_code_is_left_alone():
     case = given("Helped")
     for name in ("reconnect", "smooth_step", "straight_through", "safe_where", "bounded_operand"):

@@ -154,3 +154,20 @@ class Forgetful(nn.Module):
             if t % 2:
                 h = h.detach()
         return self.out(self.cell(x[:, -1], h))
+
+
+class Bounded(nn.Module):
+    """A regression whose output is squashed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.out = nn.Linear(6, 8), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.out(torch.tanh(self.body(x)))
+        return torch.sigmoid(y).squeeze(1)
+
+
+class Rectified(Bounded):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.out(torch.tanh(self.body(x))).squeeze(1))

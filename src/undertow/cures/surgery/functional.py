@@ -65,6 +65,17 @@ def layers_before(training: Training) -> list[survey.Call]:
     ]
 
 
+def output_function(training: Training) -> tuple[Place, Activation] | None:
+    """The last elementwise activation function after the last layer, and where it is called."""
+    traced = calls(training)
+    last = max((i for i, c in enumerate(traced) if any(isinstance(t, nn.Parameter) for t in c.tensors)), default=-1)
+    for call in reversed(traced[last + 1 :]):
+        act = recognise_call(call.name, call.args, call.kwargs) if call.place and call.module else None
+        if isinstance(act, Pointwise) and not isinstance(act, Identity) and call.place and not call.in_place:
+            return call.place, act
+    return None
+
+
 def _hidden(training: Training) -> list[tuple[Call, Activation]]:
     traced = calls(training)
     weighted = [i for i, call in enumerate(traced) if any(isinstance(t, nn.Parameter) for t in call.tensors)]

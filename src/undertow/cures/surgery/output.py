@@ -17,6 +17,7 @@ from undertow.cures.training import Training
 from undertow.foundation import say
 from undertow.record.operations import PLUMBING
 
+OF_TORCH = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 SQUASHING = ("softmax", "log_softmax", "sigmoid")
 PASSING = PLUMBING | {"clamp", "clip"}
 """What hands its values on."""
@@ -66,7 +67,8 @@ class OutputChange(Cure):
         return tuple(dict.fromkeys(edit for e in self.exchanged(training) if (edit := e.edit()) is not None))
 
     def _layers(self, training: Training) -> dict[str, nn.Module]:
-        return {e.call.path: e.layer for e in self.exchanged(training) if e.call.place is None and e.call.path}
+        found = {e.call.path: e for e in self.exchanged(training) if e.call.place is None and e.call.path}
+        return {path: e.layer for path, e in found.items() if isinstance(e.call.module, OF_TORCH)}
 
     def applies(self, training: Training) -> str | None:
         possible = self.edits(training) or self._layers(training)

@@ -16,7 +16,7 @@ from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Cause, Evidence, Finding
 from undertow.record import Recording
 
-CURES: dict[Cause, tuple[str, ...]] = {"loss": ()}
+CURES: dict[Cause, tuple[str, ...]] = {"loss": ("linear_output", "standardise_targets")}
 WIDTHS = {"sigmoid": 1.0, "softmax": 1.0, "tanh": 2.0, "hardtanh": 2.0, "hardsigmoid": 1.0}
 """From the smallest to the largest value of an activation: no error of a target that it can reach is larger."""
 
