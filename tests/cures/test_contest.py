@@ -136,6 +136,15 @@ def test_what_was_not_raced_says_why():
     assert any(p.refused for p in found.untried), "there is no recurrent layer"
 
 
+def test_a_cure_that_breaks_ends_no_search():
+    class Broken(type(RELU)):
+        def applies(self, training: Training) -> str | None:
+            raise ZeroDivisionError("no blocks")
+
+    (told,) = prescribe(small(), [finding()], [Broken()])
+    assert told.refused == told.why_not == "ZeroDivisionError: no blocks"
+
+
 def test_without_a_finding_every_cure_is_meant():
     """A run that broke off so early that nothing could be judged."""
     assert {p.cure.name for p in prescribe(small(), [])} >= {"relu", "adam", "clip_norm", "standardise"}

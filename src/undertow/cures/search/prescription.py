@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from undertow.cures.copying import copied
-from undertow.cures.cure import Cure, NotApplicableError, all_cures
+from undertow.cures.cure import Cure, NotApplicableError, all_cures, failure
 from undertow.cures.training import Training, first_batch
 from undertow.diagnosis import Finding
 from undertow.foundation import UndertowError, say
@@ -68,13 +68,15 @@ def prescribe(
 
 
 def _prescribed(cure: Cure, training: Training, kinds: set[str], unchanged: Forecast | None) -> Prescribed:
-    if reason := cure.applies(training):
-        return Prescribed(cure, refused=reason)
     try:
+        if reason := cure.applies(training):
+            return Prescribed(cure, refused=reason)
         # Another optimizer, rate or clipping leaves the network, and so its forecast, as it is.
         foretold = _forecast(cure.apply(training)) if cure.changes_network else unchanged
     except NotApplicableError as error:
         return Prescribed(cure, refused=error.reason)
+    except Exception as error:  # of this cure on this model: told among the untried, and the search goes on
+        return Prescribed(cure, refused=failure(error))
     if foretold is None:
         return Prescribed(cure)
     still = next((f.kind for f in foretold.findings if _remains(f, kinds)), "")
