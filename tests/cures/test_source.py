@@ -20,9 +20,12 @@ from undertow.cures.search.together import Together
 from undertow.cures.surgery.source import Edit, apply_edits_, spliced
 from undertow.foundation import ModelError
 
+TANH = "\n                .tanh()"
 PARTS = {
     "Detached:reconnect": ["torch.tanh(self.first(x)).detach() -> torch.tanh(self.first(x))"],
     "Data:reconnect": ["h.data -> h"],
+    "Decorated:reconnect": ["h.detach() -> h"],
+    "Chained:reconnect": [f"self.first(x){TANH}{TANH.replace('tanh', 'detach')} -> self.first(x){TANH}"],
     "Threshold:smooth_step relu": ["(ü > 0.5).float() -> torch.relu(ü - 0.5)"],
     "Threshold:smooth_step sigmoid": ["(ü > 0.5).float() -> torch.sigmoid(ü - 0.5)"],
     "Signs:smooth_step relu": ["torch.sign(h) -> torch.tanh(h)"],
@@ -94,7 +97,7 @@ def test_the_trial_runs_what_the_patched_file_runs(pair: str, patched):
     again = pickle.loads(pickle.dumps(copy.deepcopy(cured.model)))
     assert torch.equal(again(x), by_hand(x))
     patch = one(name).patch(case)
-    assert all(f"#     {edit.new}" in patch for edit in edits)
+    assert all(f"#     {line}\n" in patch for edit in edits for line in edit.new.split("\n"))
 
 
 @pytest.mark.parametrize("pair", FAULTS)

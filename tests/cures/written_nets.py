@@ -27,6 +27,27 @@ class Data(Layers):
         return self.out((self.second(h.data)).relu())
 
 
+class Decorated(Layers):
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.first(x))
+        return self.out(self.second(h.detach()).relu())
+
+
+class Chained(Layers):
+    """A call over several lines, within a function inside the method."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        def begin(x: Tensor) -> Tensor:
+            return (
+                self.first(x)
+                .tanh()
+                .detach()
+            )  # fmt: skip
+
+        return self.out(self.second(begin(x)).relu())
+
+
 class Ungraded(Layers):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():

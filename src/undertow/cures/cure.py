@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from undertow.cures.copying import copied, reconcile
 from undertow.cures.surgery.source import Edit, apply_edits_
 from undertow.cures.training import Training
-from undertow.foundation import InputError, Kind, ModelError, Reference, Registry, UndertowError, say
+from undertow.foundation import InputError, Kind, Reference, Registry, UndertowError, say
 
 CURES: Registry[type[Cure]] = Registry("cure", "ut.cures.all_cures()")
 
@@ -95,7 +95,9 @@ class Cure(ABC):
         try:
             apply_edits_(copy, self.edits(training))
             self.change(copy)
-        except ModelError as error:  # the initialisation, for one, cannot set weights that are computed
+        except NotApplicableError:
+            raise
+        except InputError as error:  # the initialisation, for one, cannot set weights that are computed
             raise NotApplicableError(self, error.got) from error
         reconcile(copy.optimizer, copy.model, before)
         return copy

@@ -6,10 +6,11 @@ from collections import Counter
 
 from torch import nn
 
-from undertow.activations import Activation, Identity, Pointwise, recognise, recognise_call
+from undertow.activations import ACTIVATIONS, Activation, Identity, Pointwise, recognise, recognise_call
 from undertow.cures.surgery import survey
 from undertow.cures.surgery.calls import Call, calls
 from undertow.cures.surgery.place import Place
+from undertow.cures.surgery.singular import SINGULAR
 from undertow.cures.surgery.source import Edit
 from undertow.cures.training import Training
 from undertow.theory.matching import Weighted
@@ -50,7 +51,7 @@ def hidden_functions(training: Training) -> dict[Place, Activation]:
 
 def usual_function(training: Training) -> Activation | None:
     """The one that most of these places call."""
-    found = list(hidden_functions(training).values())
+    found = [act for act in hidden_functions(training).values() if act.name in ACTIVATIONS]
     counted = Counter(act.label for act in found)
     return max(found, key=lambda act: counted[act.label], default=None)
 
@@ -83,7 +84,7 @@ def _hidden(training: Training) -> list[tuple[Call, Activation]]:
     found: list[tuple[Call, Activation]] = []
     kept: set[Place] = set()
     for index, call in enumerate(traced):
-        act = recognise_call(call.name, call.args, call.kwargs) if call.place else None
+        act = recognise_call(call.name, call.args, call.kwargs) if call.place and call.name not in SINGULAR else None
         if act is None or call.place is None or isinstance(act, Identity):
             continue
         found.append((call, act))

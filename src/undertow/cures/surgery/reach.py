@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sysconfig
 from collections.abc import Callable
 from types import CellType, CodeType, FrameType, FunctionType
@@ -74,9 +75,14 @@ def like(
 
 
 def methods(kind: type[nn.Module]) -> dict[str, FunctionType]:
-    """The methods that the user wrote in the body of this class, by name."""
+    """The methods that the user wrote in the body of this class, by name; decorated ones as the decorator left them."""
     found = {name: value for name, value in vars(kind).items() if isinstance(value, FunctionType)}
-    return {name: method for name, method in found.items() if is_users(method)}
+    return {name: method for name, method in found.items() if is_users(_written(method))}
+
+
+def _written(method: FunctionType) -> FunctionType:
+    inner = inspect.unwrap(method)
+    return inner if isinstance(inner, FunctionType) else method
 
 
 def is_users(holder: FunctionType | FrameType) -> bool:
