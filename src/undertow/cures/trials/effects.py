@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from statistics import median
 from time import perf_counter
 
 import torch
@@ -16,12 +14,12 @@ from undertow.cures.training import Training, first_batch
 from undertow.cures.trials.loop import step
 from undertow.probe import objective
 
-PAIRS = 9
-"""Pairs of steps that are timed at most: the quartiles of nine ratios are about as far apart as those of ninety."""
+PAIRS = 15
+"""Pairs of steps that are timed at most."""
 SHARE = 0.02
 """What timing may cost of a whole training, by steps."""
-FEWEST = 3
-"""Pairs below which a median says nothing."""
+FEWEST = 5
+"""Pairs at least: other programs lengthen a step and never shorten it, so that the shortest of a few is the step."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Effects:
     """Bytes that one batch keeps for its backward pass, weights left out; on a GPU the peak of one whole step."""
     kept_after: int
     step_ratio: float = field(default=1.0, compare=False)
-    """Seconds of a step after over before: the median over pairs of steps, one of each in turn."""
+    """Seconds of a step after over before: the shortest of several steps on one batch, taken in turn."""
 
     @property
     def parameters(self) -> float:
@@ -52,15 +50,10 @@ def measured_effects(before: Training, after: Training, steps: int) -> Effects:
     """Both on their first batch, on copies: neither is changed; random numbers are drawn."""
     pair = copied(before), copied(after)
     kept = [_kept(training) for training in pair]
-    ratios = _timed(pair, max(FEWEST, min(PAIRS, round(steps * SHARE))))
-    return Effects(*(_parameters(t) for t in pair), *kept, step_ratio=median(ratios))
-
-
-def _timed(pair: tuple[Training, Training], pairs: int) -> Iterator[float]:
-    for number in range(pairs + 1):
-        before, after = (_seconds(training) for training in pair)
-        if number:  # the first step makes the optimizer's state
-            yield after / before
+    # the first step makes the optimizer's state, and is never the shortest
+    times = [[_seconds(t) for t in pair] for _ in range(1 + max(FEWEST, min(PAIRS, round(steps * SHARE))))]
+    before_s, after_s = (min(column) for column in zip(*times, strict=True))
+    return Effects(*(_parameters(t) for t in pair), *kept, step_ratio=after_s / before_s)
 
 
 def _seconds(training: Training) -> float:

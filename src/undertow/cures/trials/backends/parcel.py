@@ -77,12 +77,13 @@ def _importable(module: Any) -> bool:
 
 @dataclass(frozen=True)
 class Manners:
-    """Settings of torch that change numbers, and the language of what a trial says."""
+    """Settings of torch that change numbers, where modules are found, and the language of what a trial says."""
 
     threads: int
     dtype: torch.dtype
     deterministic: bool
     precision: str
+    paths: tuple[str, ...]
     language: str
 
     @classmethod
@@ -92,10 +93,12 @@ class Manners:
             torch.get_default_dtype(),
             torch.are_deterministic_algorithms_enabled(),
             torch.get_float32_matmul_precision(),
+            tuple(sys.path),
             current_language(),
         )
 
     def adopt(self) -> None:
+        sys.path += [path for path in self.paths if path not in sys.path]
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(self.dtype)
         torch.use_deterministic_algorithms(self.deterministic)
@@ -110,14 +113,12 @@ class Guest:
         with suppress(ValueError):  # not the main thread: then no Ctrl-C comes here
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one decides what ends
         manners.adopt()
-        self._language = manners.language
-        self._bench = Bench(_opened(setting))
+        self._language, self._setting = manners.language, setting
+        self._bench: Bench | None = None
 
     def do(self, call: bytes) -> Trial:
-        task, alive = _opened(call)
+        if self._bench is None:  # here and not before: what is raised here is told to whoever asked
+            self._bench = Bench(pickle.loads(self._setting))
+        task, alive = pickle.loads(call)
         with language(self._language):
             return self._bench.do(task, alive)
-
-
-def _opened(content: bytes) -> Any:
-    return pickle.loads(content)

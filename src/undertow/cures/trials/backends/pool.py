@@ -55,11 +55,8 @@ class Pool(Backend):
                 seat.rests &= set(alive)
         try:
             while waiting or running:
-                busy = {number for number, _ in running.values()}
-                for number in range(self.workers):
-                    if waiting and number not in busy:
-                        task = self._next(number, waiting)
-                        running[self._sat(number).submit(self._parcel(task, alive))] = number, task
+                for number, task in self._assigned(waiting, {number for number, _ in running.values()}):
+                    running[self._sat(number).submit(self._parcel(task, alive))] = number, task
                 for future in self._ended(running):
                     number, task = running.pop(future)
                     yield task, self._result(future, number, task, alive)
@@ -86,14 +83,20 @@ class Pool(Backend):
         parts = task.cure.parts if isinstance(task.cure, Together) else (task.cure,)
         return parcel((task, set(alive)), *(type(part) for part in parts))
 
-    def _next(self, number: int, waiting: list[Task]) -> Task:
-        own = self._sat(number).rests
-        others = {lane for seat in self._seats if seat is not None for lane in seat.rests}
-        for mine in (lambda lane: lane in own, lambda lane: lane not in others):
-            for index, task in enumerate(waiting):
-                if mine(lane_of(task)):
-                    return waiting.pop(index)
-        return waiting.pop()
+    def _assigned(self, waiting: list[Task], busy: set[int]) -> Iterator[tuple[int, Task]]:
+        """Who begins what now; it is taken out of `waiting`."""
+        idle = [number for number in range(self.workers) if number not in busy]
+        owners = {lane: n for n, seat in enumerate(self._seats) if seat is not None for lane in seat.rests}
+        for owned in (True, False):
+            for task in list(waiting):
+                owner = owners.get(lane_of(task))
+                if idle and (owner in idle if owned else owner is None):
+                    waiting.remove(task)
+                    number = owner if owner is not None else idle[0]
+                    idle.remove(number)
+                    yield number, task
+        while idle and waiting:
+            yield idle.pop(0), waiting.pop()
 
     def _ended(self, running: Collection[Future[Trial]]) -> Collection[Future[Trial]]:
         left = None if self.deadline is None else max(self.deadline - monotonic(), 0)

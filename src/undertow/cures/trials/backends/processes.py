@@ -41,17 +41,15 @@ class _Process(Seat):
         self._executor.shutdown(wait=True, kill_workers=True)
 
 
-_here: list[Any] = []
-"""In a worker: what it was given, then its Guest.  It is made in the first task, whose errors are told."""
+_here: list[Guest] = []
+"""In a worker: itself."""
 
 
-def _arrive(*given: Any) -> None:
-    _here[:] = [given]
+def _arrive(setting: bytes, manners: Manners, environment: dict[str, str]) -> None:
+    _here[:] = [Guest(setting, manners, environment)]
 
 
 def _do(call: bytes) -> Trial:
-    if not isinstance(_here[0], Guest):
-        _here[0] = Guest(*_here[0])
     return _here[0].do(call)
 
 

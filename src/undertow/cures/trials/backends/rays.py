@@ -14,7 +14,8 @@ from undertow.foundation import InputError
 
 class Rays(Pool):
     def __init__(self, setting: Setting, workers: int | None, threads: int, on_gpu: bool) -> None:
-        ray = self._ray = connected()
+        ray, self._started = connected()
+        self._ray = ray
         self.died = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
         unit = {"num_cpus": threads, "num_gpus": 1} if on_gpu else {"num_cpus": threads}
         room = room_for(ray, threads, on_gpu)
@@ -25,6 +26,11 @@ class Rays(Pool):
             return _Actor(ray, actor.remote(setting, manners, {}))
 
         super().__init__(setting, min(workers or room, room), seat)
+
+    def close(self) -> None:
+        super().close()
+        if self._started:
+            self._ray.shutdown()
 
 
 class _Actor(Seat):
@@ -39,15 +45,16 @@ class _Actor(Seat):
         self._ray.kill(self._actor)
 
 
-def connected() -> Any:
-    """Ray, connected to a cluster."""
+def connected() -> tuple[Any, bool]:
+    """Ray, connected to a cluster, and whether it was not before."""
     try:
         import ray
     except ImportError as error:
         raise InputError('backend="ray" without ray', "ray beside undertow", "pip install 'undertow[ray]'") from error
-    if not ray.is_initialized():
+    start = not ray.is_initialized()
+    if start:
         ray.init(log_to_driver=False, include_dashboard=False)
-    return ray
+    return ray, start
 
 
 def room_for(ray: Any, threads: int, on_gpu: bool) -> int:
