@@ -12,7 +12,8 @@ from undertow.cures.surgery.branches import Branch, branches
 from undertow.cures.surgery.clipping import SpikeClip
 from undertow.cures.surgery.widening import widths
 from undertow.cures.training import batches_afresh
-from undertow.cures.trials.trial import loop
+from undertow.cures.trials.loop import loop
+from undertow.cures.trials.trial import run
 
 
 def one(name: str) -> Cure:
@@ -232,3 +233,42 @@ def test_funnels_stand_behind_convolutions_alone():
         "FunnelReLU",
     ]
     assert one("frelu").applies(ZOO["conv1d"]()) is not None
+
+
+def accuracy_after(make, name: str | None) -> float:
+    torch.manual_seed(0)
+    given = make()
+    return run(given, None, cure=one(name) if name else None, diagnose=False).metric
+
+
+def ring(model: nn.Module, *, lr: float, spikes: bool = False) -> Training:
+    """In a circle or outside it, by 120 batches; with `spikes` every 37th is a thousand times as large."""
+    g = torch.Generator().manual_seed(2)
+    x = torch.randn(120, 32, 2, generator=g)
+    y = (x.square().sum(-1) > 1.4).long()
+    seen = x * torch.where(torch.arange(120) % 37 == 36, 1000.0, 1.0)[:, None, None] if spikes else x
+    metric = lambda m: float((m(x[:20].flatten(0, 1)).argmax(1) == y[:20].flatten()).float().mean())  # noqa: E731
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    return Training(model, optimizer, F.cross_entropy, list(zip(seen, y, strict=True)), metric=metric)
+
+
+def narrow() -> Training:
+    layers = [part for i in range(12) for part in (nn.Linear(4 if i else 2, 4), nn.ReLU())]
+    return ring(nn.Sequential(*layers, nn.Linear(4, 2)), lr=0.02)
+
+
+def silenced() -> Training:
+    model = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+    nn.init.constant_(model[2].bias, -50.0)
+    return ring(model, lr=0.05)
+
+
+def spiky() -> Training:
+    return ring(nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2)), lr=0.2, spikes=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "name"), [(narrow, "wider"), (silenced, "revive"), (spiky, "z_clip")])
+def test_what_a_cure_is_for_trains_with_it_alone(make, name: str):
+    assert accuracy_after(make, None) < 0.75
+    assert accuracy_after(make, name) > 0.85

@@ -8,7 +8,7 @@ from zoo import ZOO
 
 from undertow.cures import Cure, NotApplicableError, Training, all_cures
 from undertow.cures.training import batches_afresh, check
-from undertow.cures.trials.trial import loop
+from undertow.cures.trials.loop import loop
 
 FAST = {"conv2d", "transformer", "groups"}
 MODELS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in ZOO]
