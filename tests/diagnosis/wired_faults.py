@@ -39,11 +39,11 @@ class Read(nn.Module):
 
 
 def repeated() -> nn.Module:
-    """Sixteen units and their copies, all the way."""
+    """Eight units and three copies of each, all the way."""
     model = chain(16, 32, 4)
     with torch.no_grad():
-        model[0].weight[16:], model[0].bias[16:] = model[0].weight[:16], model[0].bias[:16]
-        model[2].weight[:, 16:] = model[2].weight[:, :16]
+        model[0].weight[:], model[0].bias[:] = model[0].weight[:8].repeat(4, 1), model[0].bias[:8].repeat(4)
+        model[2].weight[:] = model[2].weight[:, :8].repeat(1, 4)
     return model
 
 

@@ -48,6 +48,13 @@ def classify(model: nn.Module, *, inputs: float = 1.0, scale: float = 1.0, lr: f
     return Example(model, torch.optim.SGD(model.parameters(), lr), loss, batches)
 
 
+def shifted(model: nn.Module, *, by: float, steps: int = 40) -> Example:
+    """The same at a higher rate, with other inputs from the middle on."""
+    example = classify(model, lr=0.3, steps=steps)
+    example.batches[steps // 2 :] = [(x + by, y) for x, y in example.batches[steps // 2 :]]
+    return example
+
+
 def observed(example: Example) -> Recording:
     """The recording of the example's training, every step measured."""
     with watch(example.model, example.optimizer, budget=None) as run:

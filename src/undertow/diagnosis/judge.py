@@ -46,7 +46,8 @@ def asked(rules: Iterable[Rule], recording: Recording) -> tuple[list[Finding], l
     for rule in rules:
         missing = next((need for need in rule.needs if not need.met(recording)), None)
         if missing is not None:
-            unjudged.append(NotJudged(rule.name, rule.kind, missing.name, missing.values))
+            if all(need.concerns(recording) for need in rule.needs):
+                unjudged.append(NotJudged(rule.name, rule.kind, missing.name, missing.values))
             continue
         for said in rule.check(recording):
             findings.append(said) if isinstance(said, Finding) else unjudged.append(said)

@@ -58,7 +58,7 @@ def learning(recording: Recording) -> Learning | None:
     if any(not math.isfinite(s.gradient_norm) for s in recording.steps[-ENOUGH:]):
         return Learning(0.0, 0.0)
     measured = [s for s in recording.snapshots if s.ledger.path and s.ledger.path[-1].backward_rms > 0]
-    late = [s for s in recording.recent if s.ledger.path]
+    late = [s for s in recording.lately if s.ledger.path]
     early = [s for s in measured[:5] if s not in late]
     left = _left_of(early, late)
     return Learning(_of_output(early, late, left), _of_loss(measured, recording.losses, left))

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from undertow.diagnosis.needs import Need
+from undertow.diagnosis.needs import Need, calls
 from undertow.foundation import Evidence
 from undertow.record import Recording, Snapshot, TimeReading
 from undertow.record.flow import VANISHED
-from undertow.record.loops import along, loops
+from undertow.record.loops import CELLS, along, loops
 
 LONG = 8
 """A shorter sequence is a deep net at most, and no long way for a gradient.  Ours."""
@@ -80,7 +80,7 @@ def sequences(recording: Recording) -> list[Sequence]:
     return made
 
 
-TIMES = Need("times", lambda recording: any(profiles(s) for s in recording.snapshots))
+TIMES = Need("times", lambda recording: any(profiles(s) for s in recording.snapshots), concerns=calls(*CELLS))
 """A recurrent layer whose time steps could be read."""
 
 

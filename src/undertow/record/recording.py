@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -13,8 +14,11 @@ from undertow.record.ledger import Ledger
 from undertow.record.reading import AttentionReading, Reading, TimeReading
 from undertow.record.spread import RankReading
 from undertow.record.state import ParameterState
-from undertow.record.thinning import MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
+from undertow.record.thinning import FIRST, MOST_READINGS, MOST_SNAPSHOTS, Turns, thin_readings, thin_snapshots
 from undertow.record.wiring import Wiring
+
+LATELY = 20
+"""Steps within which a fault that develops is to be reported."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +277,12 @@ class Recording:
         """The snapshots of the last half of the run, at least the last one."""
         half = self.last_step / 2
         return [s for s in self.snapshots if s.step >= half] or self.snapshots[-1:]
+
+    @property
+    def lately(self) -> list[Snapshot]:
+        """The snapshots of the last twenty steps, at least the last five: what a fault that has just begun shows in."""
+        since = bisect_right(self.snapshots, self.last_step - LATELY, key=lambda s: s.step)
+        return self.snapshots[min(since, max(len(self.snapshots) - FIRST, 0)) :]
 
 
 def _steps(readings: Iterable[StepReading], mark: str = "") -> int:

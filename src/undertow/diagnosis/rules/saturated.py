@@ -71,33 +71,19 @@ class Saturated(Rule):
         first = recording.snapshots[0]
         recent = [{e.site: e.slope.flat for e in s.ledger if e.slope} for s in recording.recent]
         stuck: dict[Site, float] = {}
-        for entry in self._judged(first):
+        for entry in leading_to_weights(first):
             late = [flat[entry.site] for flat in recent if entry.site in flat]
             if _flat(entry) >= self.share and late and median(late) >= self.still:
                 stuck[entry.site] = median(late)
         if stuck and not is_fitted(recording, recording.snapshots[-1].ledger):
             yield self._finding(first, stuck)
 
-    def _judged(self, snapshot: Snapshot) -> Iterator[Entry]:
-        """Bounded activations that lead to weights, and are no factor of a product on their way."""
-        by_site = {e.site: e for e in snapshot.ledger}
-        leading: set[Site] = set()
-        gates: set[Site] = set()
-        for entry in reversed(snapshot.ledger.entries):
-            before = by_site.get(entry.previous) if entry.previous else None
-            if before is not None and (entry.site.effect == "weights" or entry.site in leading):
-                leading.add(before.site)
-                if entry.site.operation in PRODUCTS and before.slope is not None:
-                    gates.add(before.site)
-        judged = leading - gates
-        return (e for e in snapshot.ledger if e.slope is not None and e.slope.saturating and e.site in judged)
-
     def _finding(self, snapshot: Snapshot, stuck: dict[Site, float]) -> Finding:
         entry = next(e for e in snapshot.ledger if e.site in stuck)
         slope = entry.slope
         assert slope is not None
         size = snapshot.inputs.rms if snapshot.inputs else 1.0
-        is_first = next(self._judged(snapshot)).site == entry.site
+        is_first = next(leading_to_weights(snapshot)).site == entry.site
         cause: Cause = "input_scale" if is_first and size > self.large_input else "weights"
         before = next((e for e in snapshot.ledger if e.site == entry.previous), None)
         received = before.forward_rms if before else size
@@ -125,6 +111,21 @@ class Saturated(Rule):
     @staticmethod
     def healthy() -> Example:
         return classify(mlp("tanh", depth=4, gain=1.7), inputs=1.0)
+
+
+def leading_to_weights(snapshot: Snapshot) -> Iterator[Entry]:
+    """Bounded activations that lead to weights, and are no factor of a product on their way."""
+    by_site = {e.site: e for e in snapshot.ledger}
+    leading: set[Site] = set()
+    gates: set[Site] = set()
+    for entry in reversed(snapshot.ledger.entries):
+        before = by_site.get(entry.previous) if entry.previous else None
+        if before is not None and (entry.site.effect == "weights" or entry.site in leading):
+            leading.add(before.site)
+            if entry.site.operation in PRODUCTS and before.slope is not None:
+                gates.add(before.site)
+    judged = leading - gates
+    return (e for e in snapshot.ledger if e.slope is not None and e.slope.saturating and e.site in judged)
 
 
 def _flat(entry: Entry) -> float:

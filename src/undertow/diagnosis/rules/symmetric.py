@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.learning import learning
 from undertow.diagnosis.needs import PATH, WIRING
 from undertow.diagnosis.rule import Example, Rule, rule
 from undertow.foundation import Evidence, Finding, NotJudged
@@ -41,8 +42,10 @@ class Symmetric(Rule):
     Counter-evidence
     ----------------
     A head at zero, the last layer of a residual branch, or LoRA's B: their units have different gradients, and open in
-    the first steps.  What lies behind such a layer has no gradient until then, so that weights and gradients of zero
-    are judged only once steps have changed something and no further layer has come to have a gradient.
+    the first steps. What lies behind such a layer has no gradient until then, so that weights and gradients of zero
+    are judged only once steps have changed something and no further layer has come to have a gradient. A layer of
+    which half of the units differ, as of a net that was widened by doubling each unit, or one whose model learns all
+    the same, has enough of them: that is a note.
 
     Cures
     -----
@@ -59,6 +62,10 @@ class Symmetric(Rule):
 
     steps: int = 3
     """Origin: a layer at zero in front of a head at zero opens in the second step; a third shows that none does."""
+    lost: float = 0.5
+    """Origin: half of a layer's width lost, as of dead units; a net that is doubled (Net2Net) has just lost none."""
+    enough: float = 0.25
+    """Origin: Cohen (1988) calls a correlation of one half between output and target a large effect; its square."""
 
     def check(self, recording: Recording) -> Iterator[Finding | NotJudged]:
         assert recording.wiring is not None
@@ -87,10 +94,13 @@ class Symmetric(Rule):
     def _finding(self, recording: Recording, twins: list[Twins], order: dict[str, tuple[int, str]]) -> Finding:
         first = twins[0]
         least = min(t.kinds for t in twins)
+        known = learning(recording)
+        explained = known.share if known else 0.0
+        enough = all(t.kinds >= self.lost * t.units for t in twins) or explained >= self.enough
         labels = tuple(dict.fromkeys(order[_module(t.parameter)][1] for t in twins))
         return Finding(
             kind="symmetric",
-            severity="critical" if least == 1 else "warning",
+            severity="critical" if least == 1 else "note" if enough else "warning",
             cause="weights",
             where=labels[0],
             step=recording.snapshots[0].step,
@@ -98,6 +108,7 @@ class Symmetric(Rule):
                 Evidence("different_units", float(first.kinds), float(first.units), None, "twins"),
                 Evidence("twin_layers", float(len(labels)), None, 0.0, "twins"),
             ),
+            counter_evidence=(Evidence("explained", explained, None, self.enough, "enough_left"),),
             cures=CURES["weights"],
             values={"units": first.units, "kinds": first.kinds, "layers": len(labels)},
             sites=labels,

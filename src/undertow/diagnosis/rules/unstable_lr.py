@@ -10,12 +10,16 @@ from statistics import median
 from undertow.diagnosis import needs
 from undertow.diagnosis.course import Course, course
 from undertow.diagnosis.examples import classify, mlp
+from undertow.diagnosis.onset import brought_by
 from undertow.diagnosis.rule import Example, Rule, rule
-from undertow.foundation import Evidence, Finding, NotJudged
+from undertow.foundation import Cause, Evidence, Finding, NotJudged
 from undertow.record import Recording
 from undertow.record.flow import EXPLODED, flow
 
-CURES = {"learning_rate": ("learning_rate", "clip_norm", "adam")}
+CURES: dict[Cause, tuple[str, ...]] = {
+    "learning_rate": ("learning_rate", "clip_norm", "adam"),
+    "input_scale": ("standardise", "clip_norm"),
+}
 
 
 @rule
@@ -26,7 +30,7 @@ class UnstableLearningRate(Rule):
     What
     ----
     A step promised to first order more than four times the loss that there was, and since then the loss has left the
-    number format, still grows at a hundred times its start, has stayed above its start, or has stayed for twenty
+    number format, still grows at a hundred times its start, has stayed above its start, or has stayed for eighteen
     steps where more than half of what had been learned is lost.
 
     Why it hurts
@@ -69,9 +73,9 @@ class UnstableLearningRate(Rule):
     """Origin: twice its start is beyond what batches of some ten samples scatter (empirical)."""
     readings: int = 5
     """Origin: five losses in a row on one side of their median are chance in 3 %."""
-    patience: int = 20
-    """Origin: the time in which a fault is to be reported; spikes of Adam last for a few of the 1 / (1 - β₁) = 10
-    steps of its memory."""
+    patience: int = 18
+    """Origin: the twenty steps in which a fault is to be reported, without its first, which the loss shows in the step
+    after it; spikes of Adam last for a few of the 1 / (1 - β₁) = 10 steps of its memory."""
 
     def check(self, recording: Recording) -> Iterator[Finding | NotJudged]:
         seen = course(recording)
@@ -112,7 +116,7 @@ class UnstableLearningRate(Rule):
         learned = best < seen.start / self.above
         bar = (seen.start + best) / 2 if learned else seen.start
         tail = seen.since(bar)
-        if len(tail) < self.readings or tail[-1].step - tail[0].step < self.patience:
+        if len(tail) < self.readings or tail[-1].step - tail[0].step + 1 < self.patience:
             return None
         if not learned and median(r.value for r in tail) < self.above * seen.start:
             return None
@@ -121,10 +125,11 @@ class UnstableLearningRate(Rule):
     def _finding(self, recording: Recording, seen: Course, step: int, now: float) -> Finding:
         rates = {s.step: s.learning_rate for s in recording.steps}
         rate = rates.get(step, recording.steps[0].learning_rate)
+        cause: Cause = "input_scale" if brought_by(recording, step) == "input_scale" else "learning_rate"
         return Finding(
             kind="unstable_lr",
             severity="critical" if now > self.thrown * seen.start else "warning",
-            cause="learning_rate",
+            cause=cause,
             where="",
             step=step,
             evidence=(
@@ -133,7 +138,7 @@ class UnstableLearningRate(Rule):
                 Evidence("loss_best_over_start", seen.best(self.readings) / seen.start, None, None, ""),
                 Evidence("relative_update", seen.changes[step], None, None, ""),
             ),
-            cures=CURES["learning_rate"],
+            cures=CURES[cause],
             values={
                 "rate": rate,
                 "reach": seen.reaches[step],

@@ -25,7 +25,7 @@ from undertow.record.flow import (
 )
 
 CURES = {
-    "activation": ("relu", "batch_norm", "leaky_relu", "swish", "elu"),
+    "activation": ("relu", "frelu", "batch_norm", "leaky_relu", "swish", "elu"),
     "weights": ("matched_init", "orthogonal_init", "batch_norm", "relu"),
     "depth": ("residual", "batch_norm", "matched_init", "relu"),
     "learning_rate": ("learning_rate", "clip_norm", "batch_norm"),
