@@ -56,6 +56,8 @@ class Patched:
     exact: bool = False
     """Whether the patched `make` was seen to start and to make its first steps just as the trial's training, given
     the same random numbers; else only the structure is the same."""
+    note: str = ""
+    """What the user has still to do: a loop of their own in the file knows nothing of Training.clip and the like."""
     encoding: str = "utf-8"
     aligned: str = field(default="", repr=False)
     """The same text, drawing for the cure from the trial's random numbers; for comparisons alone."""
@@ -99,8 +101,18 @@ def patched(make: Callable[[int], Training], cure: Cure, *, seed: int = 0) -> Pa
         except _Refused as refused:
             return Patched(file.path, writer.name, file.text, "", "lines only", lines, str(refused))
     source = fitted(file.text, file.changed(edits), file.width, file.tree.default_indent)
-    aligned = file.changed(edits, aligned=True)
-    return Patched(file.path, writer.name, file.text, source, kind, lines, "", exact, file.encoding, aligned)
+    return Patched(
+        file.path,
+        writer.name,
+        file.text,
+        source,
+        kind,
+        lines,
+        exact=exact,
+        note=writer.own_loop(),
+        encoding=file.encoding,
+        aligned=file.changed(edits, aligned=True),
+    )
 
 
 def write(patched: Patched, path: str | Path) -> Path:
@@ -152,6 +164,12 @@ def _file(make: Callable[..., Any]) -> File:
     return file
 
 
+def _told(training: Training, part: str) -> str:
+    """A part of a training so that a copy of it is told as itself."""
+    value = getattr(training, part, None)
+    return type(value).__name__ if callable(value) or hasattr(value, "step") else repr(value)
+
+
 class _Writer:
     """The ways to write one cure into one file, and the check of each."""
 
@@ -180,6 +198,15 @@ class _Writer:
         if not difference:
             raise _Refused(say("patching.no_place", file=self.file.path.name))
         raise _Refused(say("patching.unlike", file=self.file.path.name, difference=difference))
+
+    def own_loop(self) -> str:
+        """What to do in a loop of the user's own where the cure is of the loop; empty where there is nothing to do."""
+        changed = [f for f in ("clip", "scheduler", "after_step") if _told(self.before, f) != _told(self.after, f)]
+        steps = [c for c in self.file.calls if isinstance(c.func, cst.Attribute) and c.func.attr.value == "step"]
+        if not changed or not steps:
+            return ""
+        line = self.file.data[: self.file.span(steps[0])[0]].count(b"\n") + 1
+        return say("patching.own_loop", file=self.file.path.name, line=line, parts=", ".join(changed))
 
     def _ways(self, trace: Trace) -> Iterator[tuple[list[Change], PatchKind]]:
         place = in_place(self.file, trace, self.before, self.after, self.edits)

@@ -66,7 +66,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _patch(patched: Patched, proof: Proof | None) -> dict[str, Any]:
-    names = ("kind", "diff", "lines", "why_not")
+    names = ("kind", "diff", "lines", "why_not", "note")
     proven = (
         {"metrics": proof.metrics, "equal": proof.equal, "holds": proof.holds, "says": proof.says} if proof else None
     )
