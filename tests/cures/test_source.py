@@ -136,7 +136,8 @@ def test_gates_and_outputs_stay():
 def test_cures_of_source_go_together():
     case = given("Detached")
     both = Together((one("reconnect"), one("relu")))
-    assert len(both.edits(case)) == 2  # one inside of the other
+    (edit,) = both.edits(case)  # one inside of the other
+    assert (edit.old, edit.new) == ("torch.tanh(self.first(x)).detach()", "torch.relu(self.first(x))")
     cured = both.apply(case)
     x, y = case.batches[0]  # pyright: ignore[reportIndexIssue]
     cured.loss(cured.model(x), y).backward()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undertow.cures.cure import Cure
-from undertow.cures.surgery.source import Edit
+from undertow.cures.surgery.source import Edit, merged
 from undertow.cures.training import Training
 from undertow.foundation import Reference
 
@@ -37,7 +37,7 @@ class Together(Cure):
         return next((reason for part in self.parts if (reason := part.applies(training))), None)
 
     def edits(self, training: Training) -> tuple[Edit, ...]:
-        return tuple(edit for part in self.parts for edit in part.edits(training))
+        return tuple(merged(edit for part in self.parts for edit in part.edits(training)))
 
     def change(self, training: Training) -> None:
         for part in self.parts:

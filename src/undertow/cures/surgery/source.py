@@ -68,7 +68,7 @@ def spliced(text: str, edits: Iterable[Edit]) -> str:
     starts = [0]
     for line in text.split("\n"):
         starts.append(starts[-1] + len(line) + 1)
-    for edit in reversed(_merged(edits)):
+    for edit in reversed(merged(edits)):
         begin, end = starts[edit.line - 1] + edit.column, starts[edit.end_line - 1] + edit.end_column
         if text[begin:end] != edit.old:
             raise _changed(edit.place)
@@ -76,8 +76,14 @@ def spliced(text: str, edits: Iterable[Edit]) -> str:
     return text
 
 
-def _merged(edits: Iterable[Edit]) -> list[Edit]:
-    """The edits in order; one inside of another is made in the other's new text."""
+def merged(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits in order; one inside of another is made in the other's new text.
+
+    Raises
+    ------
+    ModelError
+        Two overlap otherwise, or the outer one does not keep what the inner one changes.
+    """
     found: list[Edit] = []
     for edit in sorted(set(edits), key=lambda e: (e.line, e.column, -e.end_line, -e.end_column)):
         outer = found[-1] if found else None
