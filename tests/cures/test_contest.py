@@ -148,3 +148,45 @@ def test_a_cure_that_breaks_ends_no_search():
 def test_without_a_finding_every_cure_is_meant():
     """A run that broke off so early that nothing could be judged."""
     assert {p.cure.name for p in prescribe(small(), [])} >= {"relu", "adam", "clip_norm", "standardise"}
+
+
+def test_an_undecided_proof_goes_on_to_more_seeds():
+    """Where the control scatters, three seeds don't tell a gain that each of them shows."""
+
+    class Scattered(nn.Module):
+        def __init__(self, level: float) -> None:
+            super().__init__()
+            self.level, self.weight = level, nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.weight
+
+    def make(seed: int) -> Training:
+        model = Scattered((0.0, 0.0, 0.8, 0.1, 0.1, 0.1, 0.2, 0.2)[seed])
+        batches = [(torch.ones(4, 2), torch.zeros(4, 2))] * 30
+        return Training(
+            model, torch.optim.SGD(model.parameters(), 1e-3), nn.functional.mse_loss, batches, metric=lambda m: m.level
+        )
+
+    class Lift(type(ADAM)):
+        def applies(self, training: Training) -> str | None:
+            return None
+
+        def change(self, training: Training) -> None:
+            training.model.level = 1.0  # pyright: ignore
+
+    from undertow.cures.search.conduct import Search
+    from undertow.cures.search.race import Lane
+    from undertow.cures.trials.progress import progress_bar
+
+    search = Search(make, (0, 1, 2), None, True, (10.0, "x"))
+    with progress_bar(False) as bar, search.opened(None, "serial", None, bar):
+        search.control()
+        search._lanes = [Lane(Lift())]
+        search._proof()
+        found = search.result()
+    assert found.seeds == (0, 1, 2, 6, 7)
+    (verdict,) = found
+    assert verdict.befores == found.control == (0.0, 0.0, 0.8, 0.2, 0.2)
+    assert verdict.outcome in ("cured", "helped")
+    assert verdict.interval[0] > 0

@@ -10,7 +10,8 @@ from time import perf_counter
 
 from undertow.cures.cure import Cure, chosen, failure
 from undertow.cures.search.contest import contest
-from undertow.cures.search.race import Lane, Measure, standing
+from undertow.cures.search.measured import Measured, worst_first
+from undertow.cures.search.race import RUNGS, Lane, standing
 from undertow.cures.search.together import Together
 from undertow.cures.training import split
 from undertow.cures.trials.backends import backend_for
@@ -22,12 +23,14 @@ from undertow.cures.trials.store import Store
 from undertow.cures.trials.task import Make, Setting
 from undertow.cures.trials.trial import Trial, judge_metric, run
 from undertow.cures.trials.verdict import PROVEN, Verdict, Verdicts, judge, not_applicable, ranked
-from undertow.foundation import Finding, InputError, TrainingError, UndertowError
+from undertow.foundation import InputError, TrainingError, UndertowError
 
 SLOWER = "learning_rate ×0.1"
 """The second rate for a changed network.  Origin: rates are searched by decades (Bengio 2012, arXiv:1206.5533)."""
 SEEN, POINTS = 0.05, 8
 """What taking the metric on the way may cost of a training, and at how many places at most it is taken."""
+MORE, PAST = 2, 4
+"""Seeds that an undecided proof gets besides, and how many trainings it may go past a budget in trainings for them."""
 DRY = 2
 """Steps before the search: the second shows what the first did."""
 
@@ -114,13 +117,13 @@ class Search:
         """A race of what is meant for the control's faults, on a seed of its own; then the proof of the winner, and of
         the next ones while the budget lasts and nothing is proven."""
         control = self._control
-        findings = _worst_first(control)
+        findings = worst_first(control)
         if not findings and not any(t.failed for t in control):
             return
         seed = max(self.seeds) + 1
         left = self._trainings_left()
         self._bar.expect(round((max(left, 0) + len(self.seeds)) * self.steps))
-        found = contest(lambda: fresh(self._make, seed), findings, _Measured(self._engine, seed), self.steps, left)
+        found = contest(lambda: fresh(self._make, seed), findings, Measured(self._engine, seed), self.steps, left)
         self._lanes = found.lanes
         self._untried = tuple((p.cure.label, p.why_not) for p in found.untried)
         self._proof()
@@ -154,7 +157,7 @@ class Search:
             control_findings=tuple(sorted(set().union(*(t.kinds for t in control)))),
             control_reason=next((t.reason for t in control if t.failed), ""),
             raced=tuple(self._lanes or self._lanes_so_far()),
-            findings=tuple(_worst_first(control)),
+            findings=tuple(worst_first(control)),
             untried=self._untried,
             untrained=tuple(t.metrics[0][1] if t.metrics else math.nan for t in control),
             control_metrics=tuple(t.metrics for t in control),
@@ -222,8 +225,25 @@ class Search:
             seeds = self._promising(lane.cure)
             self._prove([lane.cure], seeds)
             verdict = self._verdict(lane.cure, seeds)
+            if verdict is not None and verdict.undecided and self._room_for_more(lane):
+                self._more_seeds(lane.cure)
+                verdict = self._verdict(lane.cure, self.seeds)
             proven = verdict is not None and verdict.outcome in PROVEN
             left -= len(seeds)
+
+    def _room_for_more(self, lane: Lane) -> bool:
+        if self._budget[1] == "x":
+            return self._engine.cost() + 2 * MORE <= self._budget[0] + PAST
+        return 2 * self._seconds_of(lane) < self._engine.left
+
+    def _more_seeds(self, cure: Cure) -> None:
+        """Control and cure on seeds that neither the proof so far nor the race has seen."""
+        first = max(self.seeds) + 1 + RUNGS
+        more = tuple(range(first, first + MORE))
+        self._bar.expect(2 * MORE * self.steps)
+        self._engine.whole([None, cure], more)
+        self.seeds = (*self.seeds, *more)
+        self._proofs[cure.label] = cure, self.seeds
 
     def _promising(self, cure: Cure) -> tuple[int, ...]:
         """The seeds on which to prove it: the first alone where it fails there or does worse than the control."""
@@ -284,21 +304,3 @@ class Search:
                 lane = lanes.setdefault(task.key[0], Lane(task.cure))
                 lane.metrics[task.until], lane.reason = trial.metric, trial.reason or trial.refused
         return sorted(lanes.values(), key=standing)
-
-
-class _Measured(Measure):
-    """The race's trainings, on the seeds after those of the proof."""
-
-    def __init__(self, engine: Engine, seed: int) -> None:
-        self._engine, self._seed = engine, seed
-
-    def __call__(self, cures: Sequence[Cure], until: int, draw: int) -> list[Trial]:
-        trials = self._engine.part(cures, until, self._seed + draw)
-        self._engine.release(cures, self._seed + draw)
-        return trials
-
-
-def _worst_first(control: Iterable[Trial]) -> list[Finding]:
-    """Each kind and place once."""
-    found = {(f.kind, f.where): f for trial in reversed(list(control)) for f in trial.findings or ()}
-    return sorted(found.values(), key=lambda f: f.severity != "critical")

@@ -19,6 +19,7 @@ varies little between 3 and 4."""
 SHARES = (1 / 27, 1 / 9, 1 / 2)
 """Of the training that the rungs take.  The last one is longer than three times the one before, since high rates lead
 early and are overtaken late (Li et al. 2016: the horizon is Hyperband's own open choice); half is ours."""
+RUNGS = len(SHARES)
 FEWEST = 5
 """Steps of the first rung at least: before them a metric is that of the initial weights."""
 FINALISTS = 3

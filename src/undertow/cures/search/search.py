@@ -37,6 +37,10 @@ def cure(
     together, race on a seed of their own, where most stop early; the best of them runs on every seed.  Where nothing
     is found nothing is tried.  With `cures` each of these runs on every seed instead.
 
+    A change that is better on every seed and leaves no fault, though the interval still holds 0, is run with its
+    control on two seeds more, for which a budget in trainings may be overdrawn by four.  (A second look at the same
+    interval: at most twice its 5 % of chance.)
+
     A verdict is `harmed` if the 95 % interval of the paired differences lies below 0 or a trial fails where the
     control did not, `cured` if the interval lies above 0 and the faults of the control are gone on every seed,
     `helped` if the interval lies above 0, else `no effect`.  Where the control fails on every seed without a metric,

@@ -91,6 +91,14 @@ class Verdict:
     """What the cure costs besides, on the first seed; None where it could not be measured."""
 
     @property
+    def undecided(self) -> bool:
+        """Better on each of two seeds or more and sound on all, though the interval, wide as few seeds make it, still
+        holds 0."""
+        pairs = zip(self.befores, self.afters, strict=False)
+        sound = len(self.afters) > 1 and not self.reason and not self.remaining
+        return self.outcome == "no effect" and sound and all(after > before for before, after in pairs)
+
+    @property
     def says(self) -> str:
         """The outcome in the reader's language."""
         return say(f"cures.outcome.{self.outcome.replace(' ', '_')}")
