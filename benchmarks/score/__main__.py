@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, default=CASES, help="the folder of the public cases")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=[])
-    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=["undertow"], metavar="TOOL")
+    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), metavar="TOOL")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     for flag in ("--peers", "--metamorphic", "--truth", "--page", "--first-sight"):
         parser.add_argument(flag, action="store_true")
@@ -194,7 +194,8 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.metamorphic:
         metamorphic(cases, options)
     elif not options.page:
-        for tool in [t for t in TOOLS if not t.startswith("undertow")] if options.peers else options.tools:
+        others = [tool for tool in TOOLS if not tool.startswith("undertow")]
+        for tool in options.tools or (others if options.peers else ["undertow"]):
             score(tool, cases, options)
     if whole(options) or options.first_sight:
         write(every)

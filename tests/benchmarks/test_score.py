@@ -13,8 +13,9 @@ from benchmarks.score.metamorphic import CHANGES, accumulated
 from benchmarks.score.outcome import Outcome, Said, judged
 from benchmarks.score.page import page
 from benchmarks.score.peers import mapped
-from benchmarks.score.sources import chosen, matrix, public, scaled
-from benchmarks.score.tools import gradient_ratio, undertow, zero_share
+from benchmarks.score.sources import CASES as SHARED
+from benchmarks.score.sources import chosen, label_holds, matrix, public, scaled
+from benchmarks.score.tools import TOOLS, gradient_ratio, undertow, zero_share
 from benchmarks.score.training import Case, Training, faulty, healthy, own_cases
 from benchmarks.score.truth import reached
 from torch import nn
@@ -187,6 +188,45 @@ def test_page_names_every_miss_and_every_false_alarm():
     assert "| `blamed` | 0 | weights |" in text
     assert "| `blamed` | 0 | `conv2` |" in text
     assert "RuntimeError: \\| no such layer" in text
+
+
+def test_first_sight_is_taken_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.score.__main__.RESULTS", tmp_path)
+    monkeypatch.setattr("benchmarks.score.__main__.PAGE", tmp_path / "page.md")
+    monkeypatch.setitem(TOOLS, "undertow", lambda _training: [Said("dead", "critical", "depth", "conv1", 3)])
+    again = ["--first-sight", "--only", "large_epsilon", "--seeds", "0", "--jobs", "1"]
+    (tmp_path / "cases.py").write_text("CASES = {}\n")
+    again += ["--cases", str(tmp_path)]
+    assert main(again) == 0
+    (kept,) = json.loads((tmp_path / "score-first-sight.json").read_text())["outcomes"]
+    assert kept["said"][0][0] == "dead"
+    monkeypatch.setitem(TOOLS, "undertow", lambda _training: [])
+    assert main(again) == 0
+    assert json.loads((tmp_path / "score-first-sight.json").read_text())["outcomes"] == [kept]
+    text = (tmp_path / "page.md").read_text()
+    assert (
+        "| `large_epsilon` | 0 | too_small_lr (learning_rate) | critical dead (depth) at `conv1` from step 3 |" in text
+    )
+
+
+def test_a_change_that_changes_the_training_is_measured():
+    """Clipping cures the parabola (cures.json of the public cases has it); another unit of the loss cures nothing."""
+    pytest.importorskip("sklearn")
+    if not SHARED.is_dir():
+        pytest.skip("the public cases are not part of this repository")
+    case = next(c for c in public() if c.name == "parabola_relu2")
+    assert label_holds(case, 0, CHANGES["loss × 1e-06"])
+    assert not label_holds(case, 0, CHANGES["clipping to 1"])
+
+
+def test_page_names_every_changed_verdict():
+    changed = {"case": "cured", "seed": 1, "before": "exploding", "now": "nothing", "true": False}
+    by_change = {
+        "clipping": {"runs": 5, "same": 4, "answers": 3, "changed": [changed | {"right": False, "was_right": True}]}
+    }
+    text = page({}, {}, {"date": "", "machine": "", "seeds": [0, 1], "by_change": by_change})
+    assert "| clipping | 4 / 5 | 3 / 5 |" in text
+    assert "| clipping | `cured` | 1 | exploding | nothing | no longer holds | lost |" in text
 
 
 @pytest.mark.slow

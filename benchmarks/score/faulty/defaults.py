@@ -51,7 +51,7 @@ def weak_decoder(planted: bool) -> Training:
 
 @faulty("symmetric", cause="weights", good=0.9)
 def equal_attention(planted: bool) -> Training:
-    """Every matrix of a transformer is 0.02 throughout; sound: torch's own."""
+    """Every matrix of a transformer is 0.02 throughout, its biases 0; sound: torch's own."""
 
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -60,9 +60,9 @@ def equal_attention(planted: bool) -> Training:
             self.embed, self.body = nn.Linear(8, 32), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
             self.out = nn.Linear(256, 10)
             if planted:
-                for p in self.parameters():
-                    if p.dim() > 1:
-                        nn.init.constant_(p, 0.02)
+                for name, p in self.named_parameters():
+                    if "norm" not in name:
+                        nn.init.constant_(p, 0.0 if name.endswith("bias") else 0.02)
 
         def forward(self, x: Tensor) -> Tensor:
             return self.out(self.body(self.embed(x.view(-1, 8, 8))).flatten(1))

@@ -16,7 +16,7 @@ def closed_forget_gates(planted: bool) -> Training:
     with torch.no_grad():
         model.rnn.get_parameter("bias_ih_l0")[32:64] = -6.0 if planted else 1.0
         model.rnn.get_parameter("bias_hh_l0")[32:64] = 0.0
-    return fit(model, first_of(12), lr=5e-3, steps=600)
+    return fit(model, first_of(8), optimizer="sgd", lr=0.3, momentum=0.9, steps=1000)
 
 
 class Cut(nn.Module):
