@@ -73,8 +73,14 @@ def swap_refused(training: Training, layer: Layer) -> str | None:
 def redraw_refused(training: Training) -> str | None:
     """Why the weights can't be drawn for the model's own activations, or None."""
     found = survey(training)
-    known = found.calls or hidden_functions(training)
+    known = found.calls or hidden_functions(training) or (not found.functional and _linear(training))
     return frozen_refused(training) if known else found.nothing_to_edit
+
+
+def _linear(training: Training) -> bool:
+    """Whether it is a chain of layers without any activation: there the gain is 1."""
+    modules = list(training.model.modules())
+    return sum(isinstance(m, Weighted) for m in modules) > 1 and not any(isinstance(m, nn.RNNBase) for m in modules)
 
 
 def frozen_refused(training: Training) -> str | None:
