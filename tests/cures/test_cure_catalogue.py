@@ -243,6 +243,15 @@ def test_a_loss_that_holds_the_model_is_refused():
         one("adam").apply(training(model, loss=loss))
 
 
+def test_a_clip_or_metric_that_holds_the_model_is_refused():
+    model = mlp()
+    given = training(model, clip=lambda parameters: nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+    with pytest.raises(InputError, match=r"def clip\(parameters\)"):
+        one("adam").apply(given)
+    with pytest.raises(InputError, match=r"def metric\(model\)"):
+        one("adam").apply(training(model, metric=lambda other: model[0].weight.sum().item()))
+
+
 def test_a_model_that_cannot_be_copied_is_refused():
     model = mlp()
     model.remembered = model(torch.randn(2, 6))  # pyright: ignore[reportArgumentType]

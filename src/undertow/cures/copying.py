@@ -42,13 +42,18 @@ def copied(training: Training) -> Training:
     return replace(training, model=model, optimizer=optimizer, loss=loss, metric=metric, clip=clip, scheduler=scheduler)
 
 
+GIVEN = {"loss": "model, batch", "metric": "model", "clip": "parameters"}
+"""What each function of a training is given."""
+
+
 def _refuse_captured_model(training: Training) -> None:
-    for name in ("loss", "metric"):
-        if any(held is training.model for held in _held(getattr(training, name))):
+    for name, given in GIVEN.items():
+        models = (held for held in _held(getattr(training, name)) if isinstance(held, nn.Module))
+        if any(plain(held) is plain(training.model) for held in models):
             raise InputError(
                 f"a {name} that takes the model of make(seed) from outside",
-                "one that is given it, since cures are tried on copies",
-                f"def {name}(model{', batch' * (name == 'loss')}): ...",
+                f"one that works with the {given.replace(', ', ' and ')} it is given, since cures are tried on copies",
+                f"def {name}({given}): ...",
             )
 
 
