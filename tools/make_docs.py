@@ -1,12 +1,14 @@
 """Write docs/activations/ from the definitions: a page and a figure for each function, the gallery, each language.
 
-And docs/rules/, a page for each rule; docs/gains.md, all gains beside those in use; the figure of docs/criticality.md.
+And docs/rules/ and docs/cures/, a page for each rule and cure; docs/gains.md, all gains beside those in use; the figure
+of docs/criticality.md.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from cure_pages import write_cures
 from rule_pages import write_rules
 
 from undertow.report.activations import gain_table
@@ -24,6 +26,7 @@ def main() -> None:
         path.unlink()
     (DOCS / "gains.md").write_text(gain_table.page(), encoding="utf-8")
     write_rules(DOCS / "rules")
+    write_cures(DOCS / "cures")
     save(phase_diagram("gelu"), DOCS / "phase-gelu.svg")
     print(f"{folder}: {len(written)} files written, {len(gone)} removed")
 

@@ -18,6 +18,7 @@ from undertow.report.document import Callout, Code, Figure, Heading, Table, Text
 from undertow.report.html import html
 from undertow.report.markdown import markdown
 from undertow.report.structured import as_json
+from undertow.report.write import report
 
 VALUES = {"act": "σ", "slope": 0.2, "activation": 0.2, "weights": 0.5, "layers": 20, "flow": 1e-9, "first": "0"}
 FAULT = Finding("vanishing", "critical", "activation", "0 (linear)", 0, (Evidence("flow", 1e-9, 1e-3),), values=VALUES)
@@ -146,3 +147,8 @@ def test_the_data_are_json_and_whole() -> None:
         "reason": "",
     }
     assert data["control"]["gain"]["interval"][0] > 0
+
+
+def test_verdicts_are_written_like_a_diagnosis(tmp_path) -> None:
+    for name in ("a.html", "a.md", "a.txt", "a.json"):
+        assert "relu + adam" in report(ENDS["cured"], tmp_path / name).read_text(encoding="utf-8").replace("\\", "")

@@ -7,10 +7,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from undertow.cures import Verdicts
 from undertow.diagnosis import Diagnosis
 from undertow.foundation import InputError
 from undertow.foundation.outputs import writable
 from undertow.report.compose import diagnosis_document
+from undertow.report.cures import verdicts_data, verdicts_document
 from undertow.report.document import Document
 from undertow.report.html import html
 from undertow.report.markdown import markdown
@@ -48,26 +50,27 @@ def format_of(path: Path) -> str:
     return found
 
 
-def report(diagnosis: Diagnosis | Document, path: str | Path) -> Path:
-    """Write what a diagnosis found, with its ledger, as one file; as HTML it is self-contained and has the figures.
+def report(diagnosis: Diagnosis | Verdicts | Document, path: str | Path) -> Path:
+    """Write what a diagnosis or a search for a cure found as one file; as HTML it is self-contained, with the figures.
 
     Parameters
     ----------
     diagnosis:
-        From `run.diagnose()` or `ut.examine(...)`, or a document made of blocks.
+        From `run.diagnose()` or `ut.examine(...)`; or verdicts from `ut.cure(...)`; or a document made of blocks.
     path:
         A name that ends in `.html`, `.md`, `.txt` or `.json`.
 
     Raises
     ------
     InputError
-        If the name ends in anything else, or the first argument is no diagnosis.
+        If the name ends in anything else, or the first argument is none of these.
     OutputError
         If the file cannot be written.
     """
     path = Path(path)
     kind = format_of(path)
-    if not isinstance(diagnosis, (Diagnosis, Document)) or (kind == "json" and isinstance(diagnosis, Document)):
+    known = (Diagnosis, Verdicts) if kind == "json" else (Diagnosis, Verdicts, Document)
+    if not isinstance(diagnosis, known):
         raise InputError(f"a {type(diagnosis).__name__}", "a Diagnosis", "ut.report(run.diagnose(), 'report.html')")
     writable(path)
     path.write_text(_content(diagnosis, kind), encoding="utf-8")
@@ -75,6 +78,9 @@ def report(diagnosis: Diagnosis | Document, path: str | Path) -> Path:
 
 
 def _content(diagnosis: Any, kind: str) -> str:
+    found = isinstance(diagnosis, Verdicts)
     if kind == "json":
-        return as_json(structured(diagnosis))
-    return RENDERERS[kind](diagnosis if isinstance(diagnosis, Document) else diagnosis_document(diagnosis))
+        return as_json(verdicts_data(diagnosis) if found else structured(diagnosis))
+    if isinstance(diagnosis, Document):
+        return RENDERERS[kind](diagnosis)
+    return RENDERERS[kind](verdicts_document(diagnosis) if found else diagnosis_document(diagnosis))

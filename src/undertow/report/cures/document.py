@@ -40,7 +40,7 @@ def verdicts_document(
     if whole:
         blocks += _figures(verdicts)
     if verdicts.raced:
-        blocks += [tree.Heading(say("cure.section.race")), raced_table(verdicts.raced, max(verdicts.seeds) + 1)]
+        blocks += [tree.Heading(say("cure.section.race")), raced_table(verdicts.raced)]
     late = [(label, say("cure.untried.time")) for label in verdicts.unproven]
     if untried := [*late, *verdicts.untried]:
         blocks += [tree.Heading(say("cure.section.untried")), untried_table(untried)]
@@ -65,7 +65,8 @@ def _patch(verdicts: Verdicts, patched: Patched | None, proof: Proof | None) -> 
     if proof is not None:
         blocks.append(tree.Callout(proof.says, "good" if proof.holds else "bad"))
     if patched is not None and patched.diff:
-        return [*blocks, tree.Code(patched.diff.rstrip(), "diff")]
+        note = [tree.Paragraph(patched.note)] if patched.note else []
+        return [*blocks, tree.Code(patched.diff.rstrip(), "diff"), *note]
     if patched is not None:
         blocks.append(tree.Paragraph(patched.why_not))
     return [*blocks, tree.Code(verdicts.best.patch.strip())]
@@ -79,6 +80,6 @@ def _figures(verdicts: Verdicts) -> list[Block]:
         caption = say("cure.trials_caption")
         found.append(tree.Figure(trials(verdicts), caption, caption))
     if any(lane.metrics for lane in verdicts.raced):
-        caption = say("cure.race_caption", seed=max(verdicts.seeds) + 1)
+        caption = say("cure.race_caption")
         found.append(tree.Figure(race(verdicts), caption, caption))
     return found

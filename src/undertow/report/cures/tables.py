@@ -35,7 +35,7 @@ def verdict_table(verdicts: Verdicts) -> Table:
     return Table(columns, tuple(map(_verdict_row, verdicts)), caption, say("report.verdict.reading"))
 
 
-def raced_table(raced: Sequence[Lane], seed: int) -> Table:
+def raced_table(raced: Sequence[Lane]) -> Table:
     """One row a lane, the one that came furthest first: until which step, its metric there, why it stopped."""
     columns = (
         Column(say("cure.raced.change")),
@@ -44,7 +44,7 @@ def raced_table(raced: Sequence[Lane], seed: int) -> Table:
         Column(say("cure.raced.end")),
     )
     furthest = max((lane.steps for lane in raced), default=0)
-    return Table(columns, tuple(_lane_row(lane, furthest) for lane in raced), say("cure.raced.caption", seed=seed))
+    return Table(columns, tuple(_lane_row(lane, furthest) for lane in raced), say("cure.raced.caption"))
 
 
 def untried_table(untried: Sequence[tuple[str, str]]) -> Table:
