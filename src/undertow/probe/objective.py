@@ -31,8 +31,10 @@ def objective(loss: Callable[..., Tensor]) -> Objective:
         The loss refuses the model's output, or is no scalar tensor with a gradient.
     """
 
+    with_model = _wants_model(loss)
+
     def call(model: nn.Module, batch: Any) -> Tensor:
-        if _wants_model(loss):
+        if with_model:
             value = _try_loss(loss, model, batch)
         else:
             value = _try_loss(loss, *_output_and_target(model, batch))
