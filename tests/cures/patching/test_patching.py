@@ -54,6 +54,9 @@ KINDS = {
     ("transformer", "learning_rate ×0.1"): "edited in place",
     ("conv", "leaky_relu"): "edited in place",
     ("conv", "momentum"): None,  # it has momentum already
+    ("regression", "standardise_targets"): "lines inserted",
+    ("regression", "linear_output"): "edited in place",
+    ("regression", "warm_up"): "lines inserted",
     ("inline", "zero_bias"): "lines inserted",
     ("inline", "clip_norm"): "edited in place",
     ("inline", "standardise"): "lines only",

@@ -81,17 +81,20 @@ def _late(
         raise NoPlaceError
     anchor = _anchor(file, site)
     used = frozenset().union(*(s.used() for s in statements))
+    loaded = frozenset().union(*(s.loaded for s in statements))
     stored = frozenset().union(*(s.stored for s in statements))
     names, changes, hoisted = dict(renamed), [], []
     for field in (f for f in FIELDS if f in used):
-        known, needs, change = _field(file, trace, site, field, field in stored)
+        known, needs, change = _field(file, trace, site, field, field in loaded, field in stored)
         names[field] = known
         changes += change
         hoisted += needs
     return _Block(anchor, [*hoisted, *_written(file, anchor, statements, names)]), changes
 
 
-def _field(file: File, trace: Trace, site: Site, field: str, stored: bool) -> tuple[str, list[str], list[Change]]:
+def _field(
+    file: File, trace: Trace, site: Site, field: str, loaded: bool, stored: bool
+) -> tuple[str, list[str], list[Change]]:
     """How a field of the Training is called before it is made, with the lines and the change that give it the name."""
     index = FIELDS.index(field)
     given = argument(site.call, field, index)
@@ -100,18 +103,18 @@ def _field(file: File, trace: Trace, site: Site, field: str, stored: bool) -> tu
         if name is None or stored:
             raise NoPlaceError
         return name, [], []
-    if given is not None and isinstance(given.value, cst.Name) and given.value.value not in ("None",):
-        return given.value.value, [], []
+    # A global can be read, but an assignment would make another variable of it in the whole function.
+    if given is not None and _is_variable(given.value) and (not stored or file.code(given.value) in site.local):
+        return file.code(given.value), [], []
     if given is not None and isinstance(given.value, cst.Attribute) and not stored:
         return file.code(given.value), [], []
     name = _fresh(field, _taken(file, site.call))
-    lines = [f"{name} = {file.code(given.value)}\n"] if given is not None and not _superseded(field, stored) else []
+    lines = [f"{name} = {file.code(given.value)}\n"] if given is not None and loaded else []
     return name, lines, [set_argument(file, site.call, field, index, name)]
 
 
-def _superseded(field: str, stored: bool) -> bool:
-    """Whether what stood there is not needed any more: a clip or a loss that another takes the place of."""
-    return stored and field not in ("model", "optimizer")
+def _is_variable(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Name) and node.value != "None"
 
 
 def _anchor(file: File, site: Site) -> cst.CSTNode:

@@ -27,6 +27,8 @@ class Site:
     made: list[Any] = field(default_factory=list)
     names: dict[str, Any] = field(default_factory=dict)
     """The variables that could be seen there, as the last call of it began."""
+    local: frozenset[str] = frozenset()
+    """Those that belong to the function around."""
 
 
 class Trace:
@@ -47,7 +49,7 @@ class Trace:
             self._first[id(value)] = site
             site.made.append(value)  # which keeps it alive, so that its id stays its own
             frame = sys._getframe(1)
-            site.names = {**frame.f_globals, **frame.f_locals}
+            site.names, site.local = {**frame.f_globals, **frame.f_locals}, frozenset(frame.f_locals)
         return value
 
     def site(self, made: Any) -> Site | None:
