@@ -190,3 +190,15 @@ def test_an_undecided_proof_goes_on_to_more_seeds():
     assert verdict.befores == found.control == (0.0, 0.0, 0.8, 0.2, 0.2)
     assert verdict.outcome in ("cured", "helped")
     assert verdict.interval[0] > 0
+
+
+@pytest.mark.parametrize("cure", [INIT, ORTHOGONAL], ids=["matched", "orthogonal"])
+def test_a_chain_without_activations_has_its_weights_drawn_for_the_gain_1(cure):
+    layers = [nn.Linear(8 if i else 6, 8) for i in range(8)]
+    loud = training(nn.Sequential(*layers, nn.Linear(8, 3)))
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.mul_(10)
+    assert cure.applies(loud) is None
+    drawn = cure.apply(loud).model
+    assert drawn[3].weight.square().sum(1).mean().item() == pytest.approx(1, rel=0.5)
