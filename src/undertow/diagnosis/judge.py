@@ -9,6 +9,7 @@ from undertow.diagnosis.causes import root_causes
 from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.rule import Rule, all_rules
 from undertow.foundation import Finding, NothingObservedError, NotJudged
+from undertow.foundation.warn import warn
 from undertow.record import Recording
 
 ORDER = {"critical": 0, "warning": 1, "note": 2}
@@ -49,8 +50,14 @@ def asked(rules: Iterable[Rule], recording: Recording) -> tuple[list[Finding], l
             if all(need.concerns(recording) for need in rule.needs):
                 unjudged.append(NotJudged(rule.name, rule.kind, missing.name, missing.values))
             continue
-        for said in rule.check(recording):
-            findings.append(said) if isinstance(said, Finding) else unjudged.append(said)
+        try:
+            said = list(rule.check(recording))
+        except Exception as error:  # of ours: what the other rules say still counts
+            warn(f"the rule {rule.name} failed, and is left out of the diagnosis ({type(error).__name__}: {error})")
+            unjudged.append(NotJudged(rule.name, rule.kind, "failed", {"error": type(error).__name__}))
+            continue
+        findings += [one for one in said if isinstance(one, Finding)]
+        unjudged += [one for one in said if isinstance(one, NotJudged)]
     return findings, unjudged
 
 

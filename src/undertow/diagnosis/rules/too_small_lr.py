@@ -42,9 +42,9 @@ class TooSmallLearningRate(Rule):
 
     Counter-evidence
     ----------------
-    A loss that falls all the same; a single step that promised the whole loss; a rate that still rises (warm-up);
-    batches that pull each elsewhere, as they do around a minimum, or of which few samples still pull at all: a model
-    that has converged has nowhere to go.
+    A loss that falls all the same; a single step that promised the whole loss; a rate that still rises (warm-up),
+    unless ten times as long a rise would not do; batches that pull each elsewhere, as they do around a minimum, or of
+    which few samples still pull at all: a model that has converged has nowhere to go.
 
     Cures
     -----
@@ -67,6 +67,8 @@ class TooSmallLearningRate(Rule):
     steps: int = 100
     """Origin: the smallest run of which a hundredth part is a step; a shorter one may have just begun, and is judged
     only where at its pace a thousand steps would not do (empirical)."""
+    rising: float = 10.0
+    """Origin: as above, ten times the steps: a rate that rises in proportion to them makes a path of their square."""
     rounding: float = 0.5
     """Origin: the median weight stays; in float32 one in two of its updates would have to be below 6e-8 of it."""
     falls: float = 3.0
@@ -91,7 +93,7 @@ class TooSmallLearningRate(Rule):
         falls, rounded = seen.fall > self.falls, share > self.rounding
         if not ((still and not falls) or rounded) or self._converged(recording):
             return
-        if _rises(recording.steps):
+        if _rises(recording.steps) and path * self.rising**2 >= self.change:
             yield NotJudged(self.name, self.kind, "rising_rate")
             return
         severity: Severity = "note" if falls else "critical" if share > 1 - self.change else "warning"

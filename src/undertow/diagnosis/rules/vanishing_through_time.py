@@ -114,7 +114,7 @@ class VanishingThroughTime(Rule):
         if reading.step >= self.keeps:
             return "depth"
         slopes = reading.activation if reading.activation is not None else 1.0
-        return "activation" if slopes < reading.step / slopes else "weights"
+        return "activation" if slopes**2 < reading.step else "weights"
 
     @staticmethod
     def sick() -> Example:
