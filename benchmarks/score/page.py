@@ -127,6 +127,7 @@ def first_sight(saved: dict[str, Any], cases: dict[str, Case]) -> str:
     of = [outcome(o) for o in saved["outcomes"]]
     commits = {o["case"]: o["commit"] for o in saved["outcomes"]}
     titles = ["found", "false alarms", "right cause", "right place"]
+    failed = sum(bool(o.error) for o in of)
     wrong = [o for o in of if o.false_alarm or o.error or not o.found or not (o.healthy or o.right_cause)]
     wrong += [o for o in of if o.where and o.found and o.right_cause and not o.right_place]
     rows = []
@@ -140,7 +141,8 @@ def first_sight(saved: dict[str, Any], cases: dict[str, Case]) -> str:
         "The nearest to a test on unseen cases: new models, judged once, with the rules as they were at that commit, "
         "before anybody had looked at what they say of them. They are among our own models now, and the rules have "
         f"been changed since; this table is never taken again. {saved['date']}, {saved['machine']}.\n\n"
-        f"{table(titles, [counts(of)])}\n\nEvery run that was not as it should be:\n\n"
+        f"{table(titles, [counts(of)])}\n\n{failed} of {len(of)} runs were not judged at all, as their lines say: "
+        f"no verdict is no alarm, but no merit either.\n\nEvery run that was not as it should be:\n\n"
         f"{table(['run', 'seed', 'expected', 'said', 'commit', 'what it is'], rows) if rows else 'None.'}\n"
     )
 

@@ -39,7 +39,7 @@ def state_cut_each_step(planted: bool) -> Training:
     return fit(Cut(planted), first_of(8), lr=3e-3, steps=400)
 
 
-@faulty("saturated", cause="input_scale", where="rnn", good=0.9)
+@faulty("saturated|vanishing", cause="input_scale", where="rnn", good=0.9)
 def raw_signal(planted: bool) -> Training:
     """A signal in the thousands into a tanh recurrence: is its last value a small one? Sound: scaled."""
     x = torch.randn(1024, 16, 1)
