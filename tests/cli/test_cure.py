@@ -82,6 +82,7 @@ def test_a_cure_is_written_to_a_new_file_that_trains(folder: Path, capsys):
     assert (status, err) == (0, "")
     assert out.startswith("CURED: train.py:make: Vanishing gradient from 0 (linear)")
     assert "Next: python cured.py" in out
+    assert "The patched file was run on the 3 seeds" in out
     assert (folder / "train.py").read_text() == FILE
     written = (folder / "cured.py").read_text()
     assert "LeakyReLU" in written

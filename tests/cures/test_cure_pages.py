@@ -26,7 +26,7 @@ def test_the_page_has_the_texts_of_its_cure_and_a_change_in_code(cure: Cure) -> 
     assert set(texts) == {"", "When", "Why", "Not", "Source"}
     assert [heading for heading, text in texts.items() if text not in page] == []
     assert cure.why in page
-    assert re.search(r"## In code\n\n.*?\n\n```(diff\n---|python\n)", page, re.S), "no example in tools/cure_examples fits"
+    assert re.search(r"## In code\n\n.*?\n\n```(diff\n---|python\n)", page, re.S), "no file of tools/cure_examples fits"
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

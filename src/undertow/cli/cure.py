@@ -203,4 +203,6 @@ def _write(found: Any, told: dict[str, Any], kind: Format | None, output: Path |
         return
     output.write_text(content, encoding="utf-8")
     typer.echo(headline(found, told["target"], told["then"]))
+    if told["proof"] is not None:
+        typer.echo(told["proof"].says)
     typer.echo(say("cli.written", path=output))

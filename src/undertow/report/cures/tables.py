@@ -48,9 +48,12 @@ def raced_table(raced: Sequence[Lane]) -> Table:
 
 
 def untried_table(untried: Sequence[tuple[str, str]]) -> Table:
-    """What was not tried, and why."""
+    """What was not tried, once a reason."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in untried:
+        labels.setdefault(reason, []).append(label)
     columns = (Column(say("cure.raced.change")), Column(say("cure.untried.reason")))
-    return Table(columns, tuple(Row((Text(label, code=True), Text(reason))) for label, reason in untried))
+    return Table(columns, tuple(Row((Text(", ".join(names), code=True), Text(why))) for why, names in labels.items()))
 
 
 def _verdict_row(verdict: Verdict) -> Row:
