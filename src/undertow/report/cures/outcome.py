@@ -72,7 +72,7 @@ def changes(verdicts: Verdicts) -> int:
 def headline(verdicts: Verdicts, target: str, then: str = "") -> str:
     """One sentence: what was wrong, what cures it, how sure that is; `then` is what to type next."""
     how = ending(verdicts)
-    values: dict[str, Any] = {"target": target, "wrong": wrong(verdicts), "metric": metric_name(verdicts)}
+    values: dict[str, Any] = {"target": target or "make", "wrong": wrong(verdicts), "metric": metric_name(verdicts)}
     values |= {"seeds": len(verdicts.seeds), "steps": verdicts.steps, "count": changes(verdicts)}
     key, more = how, {}
     match how:
