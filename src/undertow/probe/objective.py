@@ -34,10 +34,7 @@ def objective(loss: Callable[..., Tensor]) -> Objective:
     with_model = _wants_model(loss)
 
     def call(model: nn.Module, batch: Any) -> Tensor:
-        if with_model:
-            value = _try_loss(loss, model, batch)
-        else:
-            value = _try_loss(loss, *_output_and_target(model, batch))
+        value = _try_loss(loss, model, batch) if with_model else _try_loss(loss, *_output_and_target(model, batch))
         return _scalar(value)
 
     return call
