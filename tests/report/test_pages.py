@@ -134,9 +134,7 @@ def test_what_is_written_is_what_is_committed_and_accuracies_have_a_place(tmp_pa
     assert "Accuracy" not in (tmp_path / "relu.md").read_text(encoding="utf-8")
 
 
-def test_rows_on_a_function_are_read_from_a_page_of_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_on_a_function_are_read_from_a_page_of_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("make_docs", ROOT / "tools" / "make_docs.py")
     assert spec is not None
