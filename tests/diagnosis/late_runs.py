@@ -203,3 +203,15 @@ def another_task(loop: Loop, step: int) -> None:
 def output_is_clamped(loop: Loop, step: int) -> None:
     """Logits are clamped to where none lies, and send nothing back; twin: the labels change their meaning."""
     loop.loss = lambda out, y: F.cross_entropy((out + 50).clamp(-1, 1), y)
+
+
+def freeze(loop: Loop, step: int) -> None:
+    if step == 0:
+        loop.linear[1].requires_grad_(False)
+
+
+@late("disconnected", twin=freeze)
+def layer_is_cut_off(loop: Loop, step: int) -> None:
+    """What a layer gives is detached from now on; twin: it is frozen on purpose."""
+    if step == 0:
+        loop.linear[1].register_forward_hook(lambda module, args, output: output.detach())

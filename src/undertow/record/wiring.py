@@ -76,3 +76,5 @@ class Wiring:
     """Of those weights whose units all have an equal one, as this step found them."""
     replaced: tuple[str, ...] = ()
     """Parameters in whose place an optimizer holds a tensor that is no longer the model's."""
+    lost: tuple[Unreached, ...] = ()
+    """Those that a cut of a later step lies before, although the first steps reached them; in the same order."""

@@ -26,7 +26,8 @@ TURNED = NotObserved(
 )
 
 LISTENED_TO = 10
-"""So many traced passes tell what leaves the graph in them: those of the first steps, two a step.  Ours."""
+"""So many passes are traced to tell what leaves the graph in them: those of the first steps, two a step, or of a
+step that no longer reaches what the first ones did.  Ours."""
 
 
 class ForwardTap:
@@ -98,7 +99,8 @@ class ForwardTap:
         if self._open is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.wanted():
             return
         stack = ExitStack()
-        plan = None if torch._C._are_functorch_transforms_active() else self._plans.expected()
+        listens = self.listens and self._cuts_left > 0  # which a pass that follows a plan doesn't
+        plan = None if listens or torch._C._are_functorch_transforms_active() else self._plans.expected()
         if plan is not None:
             replay = Replay(plan, self._slopes, self._guard, light=self.settled())
             replay.given.note(args)
@@ -112,7 +114,7 @@ class ForwardTap:
         stack.enter_context(trace.watching())
         if script is not None:
             stack.enter_context(script.watching())
-        if self.listens and self._cuts_left:
+        if listens:
             self._cuts_left -= 1
             self._cuts.append(Cuts(trace, self._guard))
             stack.enter_context(self._cuts[-1].watching())

@@ -1,8 +1,9 @@
-"""The first measured steps, looked at for what is connected with what."""
+"""The first measured steps, looked at for what is connected with what; and later ones that reach less."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -16,18 +17,36 @@ from undertow.probe.wiring.twins import Alikes
 from undertow.record import Term, Unreached, Wiring
 from undertow.record.names import named_parameters
 
+AGAIN = 8
+"""So many later looks at what has lost its gradient: two passes are traced before one is listened to.  Ours."""
+
 
 class Looks:
-    """One a measured step, of the first ones: after the backward pass, before the optimizer changes anything."""
+    """One a measured step, of the first ones: after the backward pass, before the optimizer changes anything.
+
+    Later steps are looked at again while a parameter that the first ones reached has no gradient.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._model, self._alikes = model, Alikes(model)
         self._unreached: dict[str, Unreached] = {}
         self._terms: tuple[Term, ...] = ()
         self._next = 0
+        self._last = Wiring(-1)
+        self._reached: dict[str, Tensor] = {}
+        self._again = AGAIN
 
     def wanted(self, step: int) -> bool:
-        return self._next <= step < FIRST
+        if step < self._next or not self._again:
+            return False
+        if step >= FIRST and next(self._lost(), None) is None:
+            self._next = step + 1  # an optimizer that has stepped may let its gradients go before the next one steps
+            return False
+        return True
+
+    def _lost(self) -> Iterator[Tensor]:
+        """Trained parameters that the first steps reached, and this one does not."""
+        return (p for p in self._reached.values() if p.grad is None and p.requires_grad)
 
     def heard(self, loss: Tensor | None) -> None:
         """The loss of a backward pass that has just run, None where it can't be seen; the first one is told of."""
@@ -36,6 +55,8 @@ class Looks:
 
     def look(self, step: int, passes: Sequence[Cuts], optimizers: Iterable[Optimizer | None] = ()) -> Wiring:
         """What this step shows, with what is left of the steps before it."""
+        if step >= FIRST:
+            return self._look_again(passes)
         self._next = step + 1
         named = [(name, p) for name, p in named_parameters(self._model) if p.requires_grad and not is_lazy(p)]
         without = [p for _, p in named if p.grad is None]
@@ -48,7 +69,16 @@ class Looks:
         found = Wiring(step, tuple(self._unreached.values()), self._terms, twins, _replaced(named, optimizers))
         if not (found.unreached or found.twins or found.replaced) and len(without) < len(named):
             self._next = FIRST  # the steps that follow are as this one: all is connected
+        self._reached |= {n: p for n, p in named if p.grad is not None}
+        self._last = found
         return found
+
+    def _look_again(self, passes: Sequence[Cuts]) -> Wiring:
+        """What the first steps have shown, with what has lost its gradient since; once that is known it stays so."""
+        lost = list(self._lost())
+        found = [u for seen in passes for u in seen.unreached(lost) if u.cut is not None]
+        self._again = 0 if found else self._again - 1
+        return replace(self._last, lost=tuple({u.parameter: u for u in found}.values()))
 
 
 def _replaced(named: Sequence[tuple[str, Tensor]], optimizers: Iterable[Optimizer | None]) -> tuple[str, ...]:
