@@ -10,8 +10,8 @@ from time import perf_counter
 
 from undertow.cures.cure import Cure, chosen, failure
 from undertow.cures.search.contest import contest
-from undertow.cures.search.measured import Measured, worst_first
-from undertow.cures.search.race import RUNGS, Lane, standing
+from undertow.cures.search.measured import Measured, lanes_of, worst_first
+from undertow.cures.search.race import RUNGS, Lane
 from undertow.cures.search.together import Together
 from undertow.cures.training import split
 from undertow.cures.trials.backends import backend_for
@@ -156,7 +156,7 @@ class Search:
             interrupted=self.interrupted,
             control_findings=tuple(sorted(set().union(*(t.kinds for t in control)))),
             control_reason=next((t.reason for t in control if t.failed), ""),
-            raced=tuple(self._lanes or self._lanes_so_far()),
+            raced=tuple(self._lanes or lanes_of(self._engine)),
             findings=tuple(worst_first(control)),
             untried=self._untried,
             untrained=tuple(t.metrics[0][1] if t.metrics else math.nan for t in control),
@@ -295,12 +295,3 @@ class Search:
             return None
         patch = cure.patch(fresh(self._make, self.seeds[0])) if any(trial.losses for trial in trials) else ""
         return judge(cure, patch, control, trials, self._engine.cost(cure, self.seeds))
-
-    def _lanes_so_far(self) -> list[Lane]:
-        """Of a race that was broken off."""
-        lanes: dict[str, Lane] = {}
-        for task, trial in self._engine.answers.values():
-            if task.until and task.cure:
-                lane = lanes.setdefault(task.key[0], Lane(task.cure))
-                lane.metrics[task.until], lane.reason = trial.metric, trial.reason or trial.refused
-        return sorted(lanes.values(), key=standing)
