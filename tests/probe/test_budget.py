@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from undertow.probe.stepping.budget import DISPATCH, FIRST, NORMS_RAREST, Budget, Kind
+from undertow.probe.stepping.budget import ALARMED, DISPATCH, FIRST, NORMS_RAREST, Budget, Kind
 
 
 class Run:
@@ -125,3 +125,23 @@ def test_steps_that_were_left_alone_are_taken_in_together() -> None:
             budget.stepping(step, "deep" if deep else "normed")
         step += count
     assert other.budget.overhead == pytest.approx(one.budget.overhead, rel=0.1)
+
+
+def test_after_an_alarm_some_steps_are_measured_and_told_before() -> None:
+    run = Run(0.0).steps(600)
+    run.budget.alarm(599)
+    run.steps(60)
+    assert [step for step in run.deep if step >= 600] == [599 + later for later in ALARMED]
+    assert [run.told[step - 1] for step in run.deep if step > 600] == [step for step in run.deep if step > 600]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02])
+def test_alarms_that_abound_are_heard_ever_more_seldom(share: float) -> None:
+    """Those of 4096 steps come at 0, 64, 192, 448, 960, 1984 and 4032, and the budget saves up for them elsewhere."""
+    run = Run(share)
+    for _ in range(1 << 12):
+        run.steps(1)
+        run.budget.alarm(len(run.kinds) - 1)
+    assert len(run.deep) <= share * len(run.kinds) + 7 * len(ALARMED) + FIRST + 12
+    assert run.budget.overhead == pytest.approx(run.spent(), rel=0.1)
+    assert run.spent() <= 0.02

@@ -13,7 +13,8 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from undertow.diagnosis import watch
-from undertow.probe.stepping import rest
+from undertow.probe.stepping import lookout
+from undertow.probe.stepping.budget import ALARMED
 
 STEPS = 40
 
@@ -144,16 +145,31 @@ def test_a_gradient_that_grows_is_measured_whole() -> None:
     assert {seen + 1, seen + 2} <= {s.step for s in run.recording.snapshots}
 
 
+@pytest.mark.parametrize("factor", [0.0, 1e-3, 1e3])
+def test_a_gradient_that_changes_for_good_is_measured_whole(factor: float) -> None:
+    """Though nothing is due between the 64th and the 128th step, and no norms are read for fifty steps."""
+    model, changes = net(), 70
+    optimizer = SGD(model.parameters(), 1e-6)
+    with watch(model, optimizer, budget=0.0) as run:
+        for index, (x, y) in enumerate(batches(changes + 40)):
+            optimizer.zero_grad()
+            (loss_of(model, x, y) * (factor if index >= changes else 1.0)).backward()
+            optimizer.step()
+    alarm = changes + lookout.IN_A_ROW - 1
+    assert run.recording.steps_seen == changes + 40
+    assert {alarm + later for later in ALARMED} <= {s.step for s in run.recording.snapshots}
+
+
 def test_an_error_of_ours_ends_the_watch_and_not_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     model, twin = net(), net()
     optimizer = SGD(model.parameters(), 0.01)
 
-    def failing(_value: float) -> bool:
+    def failing(_gradient: torch.Tensor) -> torch.Tensor:
         raise OSError("a planted fault")
 
     with watch(model, optimizer, budget=0.0) as run:
         train(model, optimizer, 10)
-        monkeypatch.setattr(rest, "isfinite", failing)
+        monkeypatch.setattr(lookout, "vector_norm", failing)
         with pytest.warns(RuntimeWarning, match="planted fault"):
             train(model, optimizer)
     assert isinstance(run._observer.failure, OSError)

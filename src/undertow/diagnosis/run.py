@@ -96,7 +96,8 @@ def watch(
         Its steps are counted; without one, those of every optimizer that holds a parameter of the model.
     budget:
         Share of the run's time that whole measurements may cost: the first five steps are always measured, later ones
-        as often as the budget allows.  None measures every step.
+        as often as the budget allows; and a few more than that where a gradient leaves the range of its own past.
+        None measures every step.
     path:
         The run file to write while the run lasts, such as ``run.undertow`` (`undertow.load` reads it, also after the
         process was killed).  A file that is there stays: the new one is then ``run-2.undertow``, see `Run.path`.  Of

@@ -21,6 +21,11 @@ FIRST = 5
 """The first steps are always measured: a fault that is there at the start shows in them."""
 SPARSEST = 2.0
 """However small the budget, a step is measured at least each time their number has doubled: log n in all."""
+ALARMED = (1, 2, 4, 8, 16)
+"""Steps after an alarm that are measured: the last is still within twenty of the start of what three looks have shown,
+and they are more than the three that make a state which lasts (`diagnosis.onset`)."""
+QUIET = 64
+"""Steps after the first alarm in which no other is heard; after each they are twice as many: log n alarms in all."""
 AIM = 0.9
 """Share of the budget that is aimed at: what a step costs is known to about a tenth.  Ours."""
 REPAY = 0.5
@@ -68,6 +73,8 @@ class Budget:
         self.clock = clock or time.perf_counter
         self._started = self._last = self._first_over = self.clock()
         self._step, self._last_deep, self._last_plain, self._norms_from = -1, -1, -1, 0
+        self._alarmed: deque[int] = deque()
+        self._quiet, self._quiet_until = QUIET, 0
         self._inside = 0.0
         self._plain: deque[float] = deque(maxlen=KEPT)
         self._hooks: deque[float] = deque(maxlen=KEPT)
@@ -83,12 +90,21 @@ class Budget:
 
         `together` is what the ranks that train one model have agreed on, or an alarm: it is the answer.
         """
-        due = step < FIRST or step >= SPARSEST * self._last_deep
+        due = step < FIRST or step >= SPARSEST * self._last_deep or step in self._alarmed
         alone = self.share is None or due or not (self._blind(step) or self._missing() > 0)
         wanted = alone if together is None else together
         if wanted:
             self._last_deep = step
+        while self._alarmed and self._alarmed[0] <= step:
+            self._alarmed.popleft()
         return wanted
+
+    def alarm(self, step: int) -> None:
+        """This step is unlike those before: some after it are measured whatever that costs, unless alarms abound."""
+        if step >= self._quiet_until:
+            self._alarmed.extend(step + later for later in ALARMED)
+            self._quiet_until = step + self._quiet
+            self._quiet *= 2
 
     def wants_norms(self, step: int) -> bool:
         """Whether to read the norms of a step that is not measured whole."""
@@ -106,6 +122,10 @@ class Budget:
 
     def next(self, step: int) -> int:
         """The step after this one that will be measured, if steps go on to take as long as they did."""
+        alarmed = next((s for s in self._alarmed if s > step), math.inf)
+        return int(min(self._next(step), alarmed))
+
+    def _next(self, step: int) -> int:
         if self.share is None or step + 1 < FIRST or not self._first:
             return step + 1
         income = self._income()

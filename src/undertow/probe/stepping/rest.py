@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from undertow.probe.nonfinite.witness import Witness
 from undertow.probe.stepping.budget import Budget
+from undertow.probe.stepping.lookout import Lookout
 from undertow.record import Recording
 
 Hook = Callable[[Optimizer, Any, Any], None]
@@ -48,6 +48,7 @@ class Rest:
         """Of our own since the rest began."""
         self.times: list[float] = []
         """When its steps were made."""
+        self._lookout = Lookout(None)
         self._handles = [
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
@@ -55,7 +56,9 @@ class Rest:
 
     def begin(self, sleeper: Sleeper, optimizer: Optimizer, sentinel: Tensor | None, number: int) -> None:
         """From step `number` on; `sentinel` is a small parameter whose gradient shows nearly every fault behind it."""
-        self._sleeper, self._optimizer, self._sentinel, self._witness = sleeper, optimizer, sentinel, sleeper.witness
+        self._sleeper, self._optimizer, self._witness = sleeper, optimizer, sleeper.witness
+        if self._lookout.parameter is not sentinel:
+            self._lookout = Lookout(sentinel)
         self._clock, self.number = sleeper.budget.clock, number
         self.left, self.times, self.seconds = sleeper.budget.alone(number), [], 0.0
 
@@ -82,23 +85,21 @@ class Rest:
         start = self._clock()
         sound = True
         if optimizer is self._optimizer:
-            sound = self._is_sound()
+            quiet = self._lookout.look()
             self.times.append(start)
-            if sound and self.left > 1:
+            if quiet and self.left > 1:
                 self.left -= 1
                 self.number += 1
                 self._sleeper.recording.unread_steps += 1
                 self._witness.over = True
                 self.seconds += self._clock() - start
                 return False
+            if not quiet:
+                sound = self._lookout.sound
+                if sound:
+                    self._sleeper.budget.alarm(self.number)
         elif optimizer.param_groups is self._optimizer.param_groups or not self._concerns(optimizer):
             return False  # it wraps ours or is wrapped by it; or it is another model's
         self.left = 0
         self._sleeper.woken(sound)
         return True
-
-    def _is_sound(self) -> bool:
-        gradient = None if self._sentinel is None else self._sentinel.grad
-        if gradient is None:
-            return True
-        return isfinite(gradient.sum().item()) or bool(gradient.isfinite().all())  # a sum alone may overflow
