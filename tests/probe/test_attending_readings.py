@@ -147,3 +147,31 @@ def test_a_call_that_cannot_be_read_is_noted_and_the_training_goes_on(monkeypatc
     run, _ = trained(model, x, steps=3)
     assert len(run.recording.snapshots) == 3
     assert "a tensor of another kind" in run.recording.not_observed["attention"].reason
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_how_far_the_values_are_apart_is_that_of_the_whole_layer(kind: str) -> None:
+    model, x = made(kind)
+    h = model.embed(x)
+    value = h @ model.attn.in_proj_weight[16:].T + model.attn.in_proj_bias[16:] if kind == "module" else model.v(h)
+    heads = value.unflatten(-1, (2, 4)).transpose(1, 2)
+    parts = [heads[0, :, :4] if kind in ("module", "masked") else heads[0], heads[1], heads[2]]  # two keys are hidden
+    off = sum((p - p.mean(1, keepdim=True)).square().sum() for p in parts)
+    run, _ = trained(model, x)
+    (reading,) = run.recording.snapshots[0].attention.values()
+    assert reading.apart == pytest.approx((off / sum(p.square().sum() for p in parts)).sqrt().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("keys", [1, 2, 3])
+def test_tokens_are_compared_where_they_look_at_each_other(keys: int) -> None:
+    class Looking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(self.q(x), x[:, :keys], x[:, :keys]).sum()
+
+    run, _ = trained(Looking(), torch.randn(2, 3, 4))
+    (reading,) = run.recording.snapshots[0].attention.values()
+    assert math.isnan(reading.apart) == (keys < 3)

@@ -64,6 +64,10 @@ class AttentionReading:
     closed: float = math.nan
     """Share of the queries whose softmax passes nothing back: with p the largest probability, p (1 − p) is its steepest
     derivative up to a factor of 2, and below a thousandth of ¼, the most that it can be."""
+    apart: float = math.nan
+    """√(Σ |v − v̄|² / Σ |v|²) of the values, v̄ their mean over the keys that some query may look at: 0 where the tokens
+    are alike, so that it makes no difference to which of them a query looks.  NaN where there is one key alone, or not
+    as many queries as keys, as of an attention to something else."""
 
 
 @dataclass(frozen=True)

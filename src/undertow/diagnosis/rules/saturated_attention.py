@@ -101,7 +101,7 @@ class SaturatedAttention(Rule):
             rule=self.name,
             severity="critical" if known is not None and not known.any else "warning",
             cause=cause,
-            where=_weights_of(first.ledger, name),
+            where=weights_of(first.ledger, name),
             step=first.step,
             evidence=(
                 Evidence("attention_closed", reading.closed, None, self.share, "softmax_derivative"),
@@ -131,7 +131,7 @@ class SaturatedAttention(Rule):
         return attending(0.25)
 
 
-def _weights_of(ledger: Ledger, name: str) -> str:
+def weights_of(ledger: Ledger, name: str) -> str:
     """The layer whose weights make the logits: the nearest before the site, or the site where these are its own."""
     entries = {e.site.name: e for e in ledger}
     entry: Entry | None = entries.get(name)

@@ -7,7 +7,7 @@ written out is read where a product takes it up.  Neither draws a random number 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -105,13 +105,13 @@ class Attending:
             if (found := opened.softmaxes.get(id(args[0]))) is not None:
                 opened.softmaxes[id(output)] = found[0], found[1], output
         elif opened.softmaxes and name in PRODUCTS:
-            for operand in args:
+            for place, operand in enumerate(args):
                 if (found := opened.softmaxes.get(id(operand))) is not None:
-                    self._note(found[0], *_rows(found[1]))
+                    self._note(found[0], *_rows(found[1], args[place + 1 :]))
 
-    def _note(self, site: str, logits: Tensor, probabilities: Tensor) -> None:
+    def _note(self, site: str, logits: Tensor, probabilities: Tensor, values: Tensor | None) -> None:
         if site not in self.readings:
-            self.readings[site] = read_attention(logits, probabilities)
+            self.readings[site] = read_attention(logits, probabilities, values)
 
 
 class _Pass:
@@ -142,11 +142,19 @@ def _dimension(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[1] if len(args) > 1 else kwargs.get("dim")
 
 
-def _rows(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """A few queries of a few samples of logits (…, queries, keys)."""
+def _rows(logits: Tensor, operands: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A few queries of a few samples of logits (…, queries, keys), with the values that they are multiplied with."""
+    values = next((o for o in operands if isinstance(o, Tensor)), None)
+    if values is None or logits.dim() < 3 or not values.shape[:-1] == logits.shape[:-1] == _turned(logits.shape):
+        values = None  # an attention to something else, or an einsum that orders its dimensions in another way
     lead = logits[:SAMPLES] if logits.dim() > 2 else logits[: SAMPLES * QUERIES].unsqueeze(0)
     few = lead[..., _spread(lead.shape[-2]), :].float()
-    return few, few.softmax(-1)
+    return few, few.softmax(-1), None if values is None else values[:SAMPLES]
+
+
+def _turned(shape: torch.Size) -> torch.Size:
+    """(…, keys) of a shape (…, queries, keys)."""
+    return shape[:-2] + shape[-1:]
 
 
 def _fused(
@@ -158,11 +166,12 @@ def _fused(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    to_itself = query.shape[-2] == key.shape[-2]
     if enable_gqa:
-        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
     if query.dim() > 3:
-        query, key = query[:SAMPLES], key[:SAMPLES]
+        query, key, value = query[:SAMPLES], key[:SAMPLES], value[:SAMPLES]
         attn_mask = attn_mask if attn_mask is None or attn_mask.dim() < query.dim() else attn_mask[:SAMPLES]
     places = _spread(query.shape[-2]).to(query.device)
     size = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
@@ -173,13 +182,13 @@ def _fused(
     if attn_mask is not None:
         mask = attn_mask[..., places, :] if attn_mask.dim() > 1 and attn_mask.shape[-2] > 1 else attn_mask
         logits = logits.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else logits + mask
-    return logits, torch.softmax(logits, -1).nan_to_num()  # a query that may look at nothing gives NaN
+    return logits, torch.softmax(logits, -1).nan_to_num(), value if to_itself else None  # without any key it gives NaN
 
 
-def _heads(a: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def _heads(a: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
     batched = a["query"].dim() == 3
-    given = [a[n][:, :SAMPLES] if batched else a[n].unsqueeze(1) for n in ("query", "key")]
-    query, key = projected(a, given)
+    given = [a[n][:, :SAMPLES] if batched else a[n].unsqueeze(1) for n in ("query", "key", "value")]
+    query, key, value = projected(a, given)
     attention, padding = a["attn_mask"], a["key_padding_mask"]
     few = {
         "attn_mask": attention[: SAMPLES * a["num_heads"]]
@@ -187,7 +196,7 @@ def _heads(a: dict[str, Any]) -> tuple[Tensor, Tensor]:
         else attention,
         "key_padding_mask": padding if padding is None or not batched else padding[:SAMPLES],
     }
-    return _fused(query, key, key, mask_of(few, query, key.shape[-2]))
+    return _fused(query, key, value, mask_of(few, query, key.shape[-2]))
 
 
 def _spread(count: int) -> Tensor:

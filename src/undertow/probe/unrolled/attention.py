@@ -202,7 +202,7 @@ def _drops(fused: Any, args: Any, kwargs: Any) -> bool:
     return bool(args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0))
 
 
-def read_attention(logits: Tensor, probabilities: Tensor) -> AttentionReading:
+def read_attention(logits: Tensor, probabilities: Tensor, values: Tensor | None = None) -> AttentionReading:
     """What a softmax over keys, the last dimension, was given and made of it; a masked key counts as none."""
     p = probabilities.double()
     keys = p.shape[-1] - logits.le(MASKED).sum(-1)
@@ -215,4 +215,16 @@ def read_attention(logits: Tensor, probabilities: Tensor) -> AttentionReading:
         entropy=entropy.mean().item() if rows.any() else math.nan,
         largest=largest[keys > 0].mean().item(),
         closed=closed.double().mean().item() if rows.any() else math.nan,
+        apart=math.nan if values is None else _apart(logits, values),
     )
+
+
+def _apart(logits: Tensor, values: Tensor) -> float:
+    """Of values (…, keys, size), beside logits (…, queries, keys): `AttentionReading.apart`."""
+    seen = logits.gt(MASKED).any(-2)
+    weights = (seen & (seen.sum(-1, keepdim=True) > 1)).unsqueeze(-1).float()
+    count = weights.sum(-2, keepdim=True).clamp_min(1)
+    v = values.detach().float()
+    mean = (weights * v).sum(-2, keepdim=True) / count
+    whole = (weights * v.square()).sum().item()
+    return math.sqrt((weights * (v - mean).square()).sum().item() / whole) if whole > 0 else math.nan
