@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
-from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -52,13 +51,24 @@ def _public(folder: Path) -> Any:
         )
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    spec = spec_from_file_location("cases", folder / "cases.py")
+    return _loaded("cases", folder / "cases.py")
+
+
+def _loaded(name: str, file: Path) -> Any:
+    """A file as a module of this name, whatever else is called so as the file is."""
+    spec = spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules["cases"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def _truth(folder: Path) -> Any:
+    """How the public cases measure their own labels."""
+    return _loaded("truth_of_the_public_cases", folder / "truth.py")
 
 
 def public(folder: Path = CASES) -> list[Case]:
@@ -87,7 +97,7 @@ def _public_training(folder: Path, name: str) -> Training:
 def label_holds(case: Case, seed: int, change: Callable[[Training], Training], folder: Path = CASES) -> bool:
     """Whether a public case is still what its label says under a change, measured by the cases' own truth.py."""
     cases = _public(folder)
-    truth = import_module("truth")
+    truth = _truth(folder)
     training = change(case.training(seed))
     setup = replace(
         cases.build(case.name, seed),
