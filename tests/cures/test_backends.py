@@ -66,6 +66,7 @@ def make(seed):
 """
 
 
+@pytest.mark.slow
 def test_functions_of_a_file_that_nobody_can_import_go_along(tmp_path):
     pytest.importorskip("joblib")
     path = tmp_path / "users_script.py"

@@ -81,6 +81,7 @@ def test_relu_with_matched_weights_cures_a_deep_sigmoid_network_on_real_digits()
     assert (verdicts.metric, verdicts.steps, len(relu.curves), len(relu.curves[0])) == ("metric", 150, 3, 150)
 
 
+@pytest.mark.slow
 def test_every_cure_is_judged_and_the_result_is_the_same_again():
     first, second = cure(make, cures=all_cures()), cure(make, cures=all_cures())
     assert first == second

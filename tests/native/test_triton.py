@@ -52,6 +52,7 @@ def rows(dtype, *names):
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_every_definition_has_kernels_that_are_right_in_the_interpreter():
     table = rows("float32")
     judge(table, "float32")
