@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -10,7 +12,7 @@ from undertow.diagnosis.diagnosis import Diagnosis
 from undertow.diagnosis.rule import Rule, all_rules
 from undertow.foundation import Finding, NothingObservedError, NotJudged
 from undertow.foundation.warn import warn
-from undertow.record import Recording
+from undertow.record import Recording, StepReading
 
 ORDER = {"critical": 0, "warning": 1, "note": 2}
 
@@ -67,6 +69,7 @@ def without_skipped(recording: Recording) -> Recording:
     A loss scaler skips steps until it has found its scale, and a loop may leave out a batch: both train on.  Where
     most of the last half of the run is skipped nothing trains, and the steps count as those of any other run.
     """
+    recording = _without_empty(recording)
     skipped = recording.skipped
     if not skipped:
         return recording
@@ -80,3 +83,26 @@ def without_skipped(recording: Recording) -> Recording:
         snapshots=snapshots or recording.snapshots,
         sinks=[],
     )
+
+
+def _without_empty(recording: Recording) -> Recording:
+    """With a norm of 0 where an optimizer stepped while no gradient came to it: a norm of nothing is NaN, and no fault.
+
+    Where a backbone is frozen its own optimizer goes on stepping.  A NaN would have come into the weights: those of the
+    next measured step tell, and in that very step the gradients.
+    """
+
+    def is_empty(reading: StepReading) -> bool:
+        if not math.isnan(reading.gradient_norm) or recording.origin is not None:
+            return False
+        after = next((s for s in recording.snapshots if s.step >= reading.step and s.parameters), None)
+        held = [n for n, state in recording.parameters.items() if state.optimizer == reading.optimizer]
+        if after is None or not held:
+            return False
+        left = [after.parameters[n] for n in held if n in after.parameters]
+        if after.step == reading.step:
+            return all(r.gradient is None for r in left)
+        return all(r.weight.nonfinite == 0 for r in left)
+
+    steps = [replace(s, gradient_norm=0.0) if is_empty(s) else s for s in recording.steps]
+    return recording if all(map(operator.is_, steps, recording.steps)) else replace(recording, steps=steps, sinks=[])
