@@ -26,7 +26,8 @@ searches once.  Its metric with the proven change (the control's where nothing i
 seeds; it is **as good as the best known** if it is within {NEAR:.0%} of the best entry of the list of known cures, or
 better.  Our own runs have no such list: there it must reach what the run reaches without the fault, within {NEAR:.0%}.
 **Cost** is in plain trainings of that run, by optimizer steps, control and proof on three seeds included.  **Fresh** is
-the same change on the seeds {", ".join(map(str, FRESH))}, which no search has seen.
+the same change on the seeds from {FRESH} on, which no search has seen, as many as its proof had: an undecided proof on
+three seeds gets two more.
 
 **Random choice**, at the same cost: changes drawn from the whole catalogue, alone or two together, each run whole on
 one seed while the budget lasts, the best of them proven on the three seeds; the mean of {REPEATS} such searches.

@@ -111,8 +111,9 @@ def _fresh(case: Sick, verdicts: Verdicts, steps: int) -> tuple[str, float, floa
     assert verdicts.best
     change = verdicts.best.change
     assert change
-    control = [_trial(case, seed, steps) for seed in FRESH]
-    cured = [_trial(case, seed, steps, change) for seed in FRESH]
+    seeds = range(FRESH, FRESH + len(verdicts.best.afters))
+    control = [_trial(case, seed, steps) for seed in seeds]
+    cured = [_trial(case, seed, steps, change) for seed in seeds]
     judged = judge(change, "", control, cured)
     return judged.outcome, mean(judged.befores), mean(judged.afters)
 

@@ -114,8 +114,8 @@ class Search:
         self._prove([cure for cure in slower if not cure.applies(fresh(self._make, self.seeds[0]))])
 
     def hunt(self) -> None:
-        """A race of what is meant for the control's faults, on a seed of its own; then the proof of the winner, and of
-        the next ones while the budget lasts and nothing is proven."""
+        """A race of what is meant for the control's faults, on seeds of its own; then the proof of the winner, and of
+        the next ones: while the trainings last, and of a budget in seconds until one is proven."""
         control = self._control
         findings = worst_first(control)
         if not findings and not any(t.failed for t in control):
@@ -214,9 +214,9 @@ class Search:
         left = self._budget[0] - self._engine.cost() if self._budget[1] == "x" else math.inf
         proven = tried = False
         for lane in self._lanes:
-            if lane.reason or proven:
+            if lane.reason:
                 continue
-            if tried and left < len(self.seeds):
+            if (proven and self._budget[1] == "s") or (tried and left < len(self.seeds)):
                 break
             if self._seconds_of(lane) > self._engine.left:
                 self._unproven.append(lane.cure.label)
@@ -228,7 +228,7 @@ class Search:
             if verdict is not None and verdict.undecided and self._room_for_more(lane):
                 self._more_seeds(lane.cure)
                 verdict = self._verdict(lane.cure, self.seeds)
-            proven = verdict is not None and verdict.outcome in PROVEN
+            proven = proven or (verdict is not None and verdict.outcome in PROVEN)
             left -= len(seeds)
 
     def _room_for_more(self, lane: Lane) -> bool:
