@@ -233,10 +233,10 @@ class Panel:
         self._elsewhere.clear()
 
     def _put_other(self, slot: int, tensor: Tensor) -> None:
-        """What the kernel does not read as it lies in memory."""
+        """What the kernel does not read as it lies in memory; of a complex tensor, its real and imaginary parts."""
         if slot in self._elsewhere or self._rows[FIELDS * slot] >= 0:
             return
-        values, unstored = stored(tensor)
+        values, unstored = stored(torch.view_as_real(tensor) if tensor.is_complex() else tensor)
         if unstored:
             self._unstored[slot] = unstored
         if not on_host(values):

@@ -173,7 +173,7 @@ class Account:
                 stop, handed = self.stops[edge], self._pending.pop(edge, [])
                 if gradient is None or edge in self._parts[stop]:  # a second pass through a retained graph
                     continue
-                total = Reading(*statistics(gradient))
+                total = _reading(gradient)
                 self._parts[stop][edge] = total
                 self._receive(edge, gradient, total, handed)
 
@@ -189,7 +189,7 @@ class Account:
             same = part.data_ptr() == gradient.data_ptr() and part.shape == gradient.shape
             if same:
                 self.whole.add((edge, later))
-            reading = total if same else Reading(*statistics(part))
+            reading = total if same else _reading(part)
             received[later] = merged([received[later], reading]) if later in received else reading
 
     # ------------------------------------------------------------ after it
@@ -211,6 +211,11 @@ class Account:
             handle.remove()
         self._handles.clear()
         self._pending.clear()
+
+
+def _reading(gradient: Tensor) -> Reading:
+    """Of a complex gradient, that of its real and imaginary parts."""
+    return Reading(*statistics(torch.view_as_real(gradient) if gradient.is_complex() else gradient))
 
 
 def _readers_first(starts: Iterable[Node]) -> list[Node]:
