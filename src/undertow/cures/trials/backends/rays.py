@@ -48,7 +48,7 @@ class _Actor(Seat):
 def connected() -> tuple[Any, bool]:
     """Ray, connected to a cluster, and whether it was not before."""
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError('backend="ray" without ray', "ray beside undertow", "pip install 'undertow[ray]'") from error
     start = not ray.is_initialized()
